@@ -1,0 +1,3 @@
+//! The agent: plans, schedule, jobs, outbox, host link, local control, command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Files to vault and back: scan, compare, chunk, back up, restore, verify.

@@ -1,0 +1,3 @@
+//! The backup monitor in the tray.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The only home of operating-system code and of unsafe.

@@ -1,0 +1,1 @@
+//! The host's database: SQLite or PostgreSQL.

@@ -1,0 +1,1 @@
+//! Verdicts in; monitors, alerts and ticket actions out.

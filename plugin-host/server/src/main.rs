@@ -1,0 +1,3 @@
+//! The plugin host: agent API, storage gateway, console, scan.
+
+fn main() {}

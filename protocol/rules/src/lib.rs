@@ -1,0 +1,1 @@
+//! What agent and host decide alike: status, schedule, backup sets, retention.

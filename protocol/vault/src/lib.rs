@@ -1,0 +1,1 @@
+//! The format at rest, and object storage behind one narrow trait.

@@ -1,0 +1,1 @@
+//! Starts real agents and hosts for tests.
