@@ -1,1 +1,25 @@
-//! The only home of operating-system code and of unsafe.
+//! The only home of operating-system code and of `unsafe`.
+//!
+//! Callers see one facade per subject (`files`, `mounts`, `ipc`, ...); a file per operating system stands behind it.
+//!
+//! **Invariant**: what a system cannot do is answered as [`Unsupported`] or as an empty result the facade documents,
+//! never by a silent imitation.
+
+pub mod accounts;
+pub mod files;
+pub mod restore;
+pub mod xattrs;
+
+/// This operating system has no such facility, or this build does not use it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is not supported on {}", std::env::consts::OS)]
+pub struct Unsupported {
+    /// The facility, as a noun.
+    pub what: &'static str,
+}
+
+impl From<Unsupported> for std::io::Error {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::new(std::io::ErrorKind::Unsupported, unsupported)
+    }
+}
