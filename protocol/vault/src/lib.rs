@@ -1,1 +1,15 @@
-//! The format at rest, and object storage behind one narrow trait.
+//! The vault: what lies at rest, and how it is written and read. `FORMAT.md` is its law.
+//!
+//! **Invariant**: this crate knows no files, hosts or plans; it turns blobs and records into objects of a [`store::Store`]
+//! and back, and checks every length, hash and signature on the way.
+
+pub mod catalogue;
+pub mod codec;
+pub mod crypto;
+pub mod id;
+pub mod keys;
+pub mod object;
+pub mod pack;
+pub mod record;
+pub mod references;
+pub mod store;

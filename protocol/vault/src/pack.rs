@@ -1,0 +1,615 @@
+//! Packs: blocks of one or more key groups, a sealed footer that tells what they are, a trailer.
+//!
+//! **Invariant**: a block's nonce is its ordinal within its group, and a group's key comes from a fresh salt.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::crypto::{Cipher, OpenError, SealingKeyPair, SealingPublicKey, Secret, TAG_BYTES, open_once, random, seal_once};
+use crate::id::{BlobId, MachineId, PackId, VaultId};
+use crate::store::{NameError, ObjectName};
+
+const MAGIC: &[u8; 8] = b"NKPACK1\0";
+const END_MAGIC: &[u8; 8] = b"NKPEND1\0";
+const TRAILER_BYTES: usize = 16;
+const ENVELOPE_INFO: &str = "nightkeep pack key v1";
+/// The largest pack a reader accepts.
+pub const PACK_BYTES_MAX: u64 = 128 << 20;
+/// The largest plaintext of a block.
+pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+const BLOCKS_MAX: usize = 65_536;
+const GROUPS_MAX: usize = 64;
+
+/// Where a pack lies: with data, or with metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// `p/`: chunks and bundles.
+    Data,
+    /// `m/`: catalogues and references.
+    Meta,
+}
+
+impl Area {
+    /// The letter in names and segments.
+    pub fn letter(self) -> char {
+        match self {
+            Area::Data => 'p',
+            Area::Meta => 'm',
+        }
+    }
+
+    /// The name of a pack in this area.
+    pub fn name(self, pack: PackId) -> ObjectName {
+        let hex = pack.to_string();
+        let name: Result<ObjectName, NameError> = ObjectName::new(format!("{}/{}/{hex}", self.letter(), &hex[..2]));
+        name.expect("a letter and hexadecimal digits are a name")
+    }
+}
+
+/// What a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum BlockType {
+    /// A piece of a file.
+    Chunk = 1,
+    /// Small files, joined.
+    Bundle = 2,
+    /// Catalogue entries.
+    Hunk = 3,
+    /// The list of a catalogue's hunks.
+    HunkList = 4,
+    /// Pieces of one large file.
+    ContentList = 5,
+    /// Blocks that one hunk or content list needs.
+    ReferencesLeaf = 6,
+    /// All leaves of a recovery point.
+    ReferencesRoot = 7,
+}
+
+impl BlockType {
+    fn from_u8(byte: u8) -> Option<Self> {
+        use BlockType::{Bundle, Chunk, ContentList, Hunk, HunkList, ReferencesLeaf, ReferencesRoot};
+        [Chunk, Bundle, Hunk, HunkList, ContentList, ReferencesLeaf, ReferencesRoot]
+            .into_iter()
+            .find(|block_type| *block_type as u8 == byte)
+    }
+}
+
+/// How a block's plaintext was made smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// Not at all.
+    Stored = 0,
+    /// One zstd frame.
+    Zstd = 1,
+}
+
+/// A member of a block: its id and plain length. A block that is no bundle has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The id of the content.
+    pub id: BlobId,
+    /// Its plain length in bytes.
+    pub bytes: u32,
+}
+
+/// A block as its pack's footer describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// What it holds.
+    pub block_type: BlockType,
+    /// How it was compressed.
+    pub codec: Codec,
+    /// Its key group.
+    pub group: u16,
+    /// Its nonce within the group.
+    pub ordinal: u32,
+    /// Where its sealed bytes begin in the pack.
+    pub offset: u32,
+    /// Length of the sealed bytes, tag included.
+    pub sealed_bytes: u32,
+    /// Length of the plaintext.
+    pub plain_bytes: u32,
+    /// What is inside, in order.
+    pub members: Vec<Member>,
+}
+
+/// The decoded footer of a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Footer {
+    /// The blocks in the order in which they lie.
+    pub blocks: Vec<BlockInfo>,
+}
+
+/// Why a pack, or a block of it, cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PackError {
+    /// The frame is not that of a whole pack.
+    #[error("torn or foreign pack: {0}")]
+    Frame(&'static str),
+    /// The bytes are not what the pack's name says.
+    #[error("the pack's bytes do not match its name")]
+    Hash,
+    /// Footer or block does not open.
+    #[error("{0} does not open: wrong key, or changed bytes")]
+    Sealed(&'static str),
+    /// The key for data packs is not at hand on this machine.
+    #[error("this machine may not open data: the key of the vault is needed (passphrase, key file or a restore grant)")]
+    NoKey,
+    /// A block does not decompress to its stated length.
+    #[error("a block does not decompress")]
+    Decompress,
+    /// Decrypted content has another id than its footer says.
+    #[error("content does not match its id")]
+    Content,
+    /// The content is not what the format says.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// The key of a pack group, as its writer holds it.
+pub struct GroupKey {
+    salt: [u8; 32],
+    cipher: Cipher,
+    envelope: (u8, Vec<u8>),
+}
+
+impl GroupKey {
+    /// A fresh data group, sealed to the vault's public key: the writer itself cannot open it later.
+    pub fn for_data(vault: VaultId, public: SealingPublicKey, epoch: u32) -> Result<Self, OpenError> {
+        let (salt, key): ([u8; 32], _) = (random(), Secret::generate());
+        let mut envelope = epoch.to_le_bytes().to_vec();
+        envelope.extend(public.seal(ENVELOPE_INFO, &[vault.as_bytes(), &salt].concat(), key.expose())?);
+        Ok(Self { salt, cipher: Cipher::new(&key), envelope: (1, envelope) })
+    }
+
+    /// A fresh catalogue group of a machine.
+    pub fn for_catalogue(machine: MachineId, epoch: u32, meta: &Secret) -> Self {
+        let salt: [u8; 32] = random();
+        let envelope = [machine.as_bytes(), &epoch.to_le_bytes()].concat();
+        Self { salt, cipher: Cipher::new(&meta.sub("pack key", &salt)), envelope: (2, envelope) }
+    }
+
+    /// A fresh group of references.
+    pub fn for_references(index: &Secret) -> Self {
+        let salt: [u8; 32] = random();
+        Self { salt, cipher: Cipher::new(&index.sub("pack key", &salt)), envelope: (3, Vec::new()) }
+    }
+}
+
+/// Who can open pack groups, by envelope.
+pub trait PackKeys: Send + Sync {
+    /// The vault's private key of an epoch, where it is at hand.
+    fn vault_key(&self, epoch: u32) -> Option<SealingKeyPair>;
+    /// `K_meta` of a machine, where it is at hand.
+    fn meta_key(&self, machine: MachineId, epoch: u32) -> Option<Secret>;
+}
+
+/// Builds one pack in memory. Sealed blocks are appended; the pack ends with [`PackWriter::finish`].
+pub struct PackWriter {
+    vault: VaultId,
+    salt: [u8; 32],
+    groups: Vec<GroupKey>,
+    next_ordinals: Vec<u32>,
+    bytes: Vec<u8>,
+    header_bytes: usize,
+    blocks: Vec<BlockInfo>,
+}
+
+/// A finished pack, ready to be put.
+#[derive(Debug, Clone)]
+pub struct FinishedPack {
+    /// Its name's hash.
+    pub id: PackId,
+    /// The bytes at rest.
+    pub bytes: Vec<u8>,
+    /// What it holds.
+    pub footer: Footer,
+}
+
+/// A block before it is sealed: plaintext already compressed where that helps.
+#[derive(Debug, Clone)]
+pub struct PreparedBlock {
+    /// What it holds.
+    pub block_type: BlockType,
+    /// How `payload` was compressed.
+    pub codec: Codec,
+    /// The bytes to seal.
+    pub payload: Vec<u8>,
+    /// Length before compression.
+    pub plain_bytes: u32,
+    /// What is inside, in order.
+    pub members: Vec<Member>,
+}
+
+impl PackWriter {
+    /// An empty pack with its key groups.
+    pub fn new(vault: VaultId, groups: Vec<GroupKey>) -> Self {
+        let salt: [u8; 32] = random();
+        let mut header = Writer::new();
+        header.raw(&salt).u16(groups.len() as u16);
+        for group in &groups {
+            header.raw(&group.salt).u8(1).u8(group.envelope.0).u16(group.envelope.1.len() as u16).raw(&group.envelope.1);
+        }
+        let header_bytes = MAGIC.len() + 4 + header.len();
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&(header_bytes as u32).to_le_bytes());
+        bytes.extend_from_slice(header.as_slice());
+        let next_ordinals = vec![0; groups.len()];
+        Self { vault, salt, groups, next_ordinals, bytes, header_bytes, blocks: Vec::new() }
+    }
+
+    /// How many bytes the pack holds so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether no block was added.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Whether another block of `payload_bytes` would pass a bound of the format or the wished size.
+    pub fn is_full_for(&self, payload_bytes: usize, pack_bytes: usize) -> bool {
+        !self.is_empty() && (self.len() + payload_bytes > pack_bytes || self.blocks.len() >= BLOCKS_MAX)
+    }
+
+    /// Seals a block into the pack, under the key of `group`; answers its place among the blocks.
+    pub fn append(&mut self, group: u16, block: PreparedBlock) -> u32 {
+        let key = &self.groups[usize::from(group)];
+        let ordinal = self.next_ordinals[usize::from(group)];
+        self.next_ordinals[usize::from(group)] += 1;
+        let mut payload = block.payload;
+        key.cipher.seal(ordinal, &block_aad(self.vault, &key.salt, ordinal, block.block_type), &mut payload);
+        let info = BlockInfo {
+            block_type: block.block_type,
+            codec: block.codec,
+            group,
+            ordinal,
+            offset: self.bytes.len() as u32,
+            sealed_bytes: payload.len() as u32,
+            plain_bytes: block.plain_bytes,
+            members: block.members,
+        };
+        self.bytes.extend_from_slice(&payload);
+        self.blocks.push(info);
+        self.blocks.len() as u32 - 1
+    }
+
+    /// Seals the footer and names the pack.
+    pub fn finish(mut self, index_key: &Secret) -> FinishedPack {
+        let footer = Footer { blocks: self.blocks };
+        let mut plain = footer.encode();
+        let unpadded = self.bytes.len() + plain.len() + TAG_BYTES + TRAILER_BYTES;
+        plain.resize(plain.len() + padding(unpadded), 0);
+        let header_hash = blake3::hash(&self.bytes[..self.header_bytes]);
+        let sealed = seal_once(&index_key.sub("pack footer", &self.salt), &footer_aad(self.vault, header_hash), &plain);
+        self.bytes.extend_from_slice(&sealed);
+        self.bytes.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
+        self.bytes.extend_from_slice(END_MAGIC);
+        FinishedPack { id: PackId(*blake3::hash(&self.bytes).as_bytes()), bytes: self.bytes, footer }
+    }
+}
+
+/// How many bytes are missing to the next size that a pack may show.
+fn padding(bytes: usize) -> usize {
+    let granule = (1usize << bytes.ilog2().saturating_sub(4)).clamp(256, 65_536);
+    bytes.next_multiple_of(granule) - bytes
+}
+
+fn footer_aad(vault: VaultId, header_hash: blake3::Hash) -> Vec<u8> {
+    [vault.as_bytes(), header_hash.as_bytes().as_slice()].concat()
+}
+
+fn block_aad(vault: VaultId, salt: &[u8; 32], ordinal: u32, block_type: BlockType) -> Vec<u8> {
+    [vault.as_bytes(), salt, &ordinal.to_le_bytes(), &[block_type as u8]].concat()
+}
+
+impl Footer {
+    /// The footer's plaintext, unpadded.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.varint(1).list(&self.blocks, |out, block| {
+            out.u8(block.block_type as u8).u8(block.codec as u8).varint(u64::from(block.group));
+            out.varint(u64::from(block.ordinal)).varint(u64::from(block.sealed_bytes)).varint(u64::from(block.plain_bytes));
+            if block.block_type == BlockType::Bundle {
+                out.list(&block.members, |out, member| {
+                    out.raw(member.id.as_bytes()).varint(u64::from(member.bytes));
+                });
+            } else if let Some(member) = block.members.first() {
+                out.raw(member.id.as_bytes());
+            }
+        });
+        out.bytes(&[]);
+        out.finish()
+    }
+
+    /// Reads a footer of a pack whose blocks begin at `header_bytes`; zero bytes behind it are padding.
+    pub fn decode(bytes: &[u8], header_bytes: u32) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes, "pack footer");
+        if reader.varint()? != 1 {
+            return Err(DecodeError::UnknownMandatory { what: "pack footer", tag: 1 });
+        }
+        let mut offset = header_bytes;
+        let blocks = reader.list(|reader| {
+            let block = read_block_info(reader, offset)?;
+            offset = offset.checked_add(block.sealed_bytes).ok_or(reader.out_of_bounds())?;
+            Ok(block)
+        })?;
+        Reader::new(reader.bytes()?, "pack footer extension").fields(|_, _| Ok(false))?;
+        if blocks.len() > BLOCKS_MAX || reader.rest().iter().any(|byte| *byte != 0) {
+            return Err(reader.out_of_bounds());
+        }
+        Ok(Self { blocks })
+    }
+}
+
+fn read_block_info(reader: &mut Reader<'_>, offset: u32) -> Result<BlockInfo, DecodeError> {
+    let block_type = BlockType::from_u8(reader.u8()?).ok_or(reader.out_of_bounds())?;
+    let codec = match reader.u8()? {
+        0 => Codec::Stored,
+        1 => Codec::Zstd,
+        other => return Err(DecodeError::UnknownMandatory { what: "block codec", tag: other.into() }),
+    };
+    let group = reader.varint_max(GROUPS_MAX as u64)? as u16;
+    let ordinal = reader.varint_max(u32::MAX.into())? as u32;
+    let sealed_bytes = reader.varint_max(2 * BLOCK_BYTES_MAX as u64)? as u32;
+    let plain_bytes = reader.varint_max(BLOCK_BYTES_MAX as u64)? as u32;
+    let members = if block_type == BlockType::Bundle {
+        reader.list(|reader| Ok(Member { id: BlobId(reader.array()?), bytes: reader.varint_max(1 << 20)? as u32 }))?
+    } else {
+        vec![Member { id: BlobId(reader.array()?), bytes: plain_bytes }]
+    };
+    if members.iter().map(|member| u64::from(member.bytes)).sum::<u64>() != u64::from(plain_bytes) {
+        return Err(reader.out_of_bounds());
+    }
+    Ok(BlockInfo { block_type, codec, group, ordinal, offset, sealed_bytes, plain_bytes, members })
+}
+
+/// The open part of a pack: its salt and its groups.
+#[derive(Debug, Clone)]
+pub struct PackHeader {
+    salt: [u8; 32],
+    groups: Vec<GroupHeader>,
+    hash: blake3::Hash,
+    /// Length of the header, where the blocks begin.
+    pub bytes: u32,
+}
+
+#[derive(Debug, Clone)]
+struct GroupHeader {
+    salt: [u8; 32],
+    envelopes: Vec<(u8, Vec<u8>)>,
+}
+
+/// How many bytes from the start of a pack surely hold its header, for one ranged read.
+pub const HEADER_READ_BYTES: u64 = 4096;
+
+impl PackHeader {
+    /// Reads the header from the first bytes of a pack.
+    pub fn decode(start: &[u8]) -> Result<Self, PackError> {
+        let mut reader = Reader::new(start, "pack header");
+        if reader.take(MAGIC.len())? != MAGIC {
+            return Err(PackError::Frame("no pack begins here"));
+        }
+        let bytes = reader.u32()?;
+        let salt = reader.array()?;
+        let count = usize::from(reader.u16()?);
+        if count > GROUPS_MAX {
+            return Err(PackError::Frame("too many groups"));
+        }
+        let mut groups = Vec::with_capacity(count);
+        for _ in 0..count {
+            let salt = reader.array()?;
+            let mut envelopes = Vec::new();
+            for _ in 0..reader.u8()? {
+                let kind = reader.u8()?;
+                let length = usize::from(reader.u16()?);
+                envelopes.push((kind, reader.take(length)?.to_vec()));
+            }
+            groups.push(GroupHeader { salt, envelopes });
+        }
+        if start.len() - reader.rest().len() != bytes as usize {
+            return Err(PackError::Frame("the header's length is wrong"));
+        }
+        Ok(Self { salt, groups, hash: blake3::hash(&start[..bytes as usize]), bytes })
+    }
+
+    /// The cipher of every group that `keys` opens; none where no key is at hand.
+    pub fn ciphers(&self, vault: VaultId, index: &Secret, keys: &dyn PackKeys) -> Result<Vec<Option<Cipher>>, PackError> {
+        self.groups.iter().map(|group| group.cipher(vault, index, keys)).collect()
+    }
+
+    /// Opens and decodes the footer from the last bytes of the pack (at least footer and trailer).
+    pub fn open_footer(&self, vault: VaultId, index: &Secret, end: &[u8]) -> Result<Footer, PackError> {
+        let sealed = sealed_footer(end)?;
+        let plain = open_once(&index.sub("pack footer", &self.salt), &footer_aad(vault, self.hash), sealed)
+            .map_err(|_| PackError::Sealed("the footer"))?;
+        Ok(Footer::decode(&plain, self.bytes)?)
+    }
+
+    /// Opens a block and checks its content against its ids.
+    pub fn open_block(
+        &self,
+        vault: VaultId,
+        ciphers: &[Option<Cipher>],
+        info: &BlockInfo,
+        sealed: &mut [u8],
+    ) -> Result<Vec<u8>, PackError> {
+        let group = self.groups.get(usize::from(info.group)).ok_or(PackError::Frame("a block of no group"))?;
+        let cipher = ciphers.get(usize::from(info.group)).and_then(Option::as_ref).ok_or(PackError::NoKey)?;
+        let aad = block_aad(vault, &group.salt, info.ordinal, info.block_type);
+        let payload = cipher.open(info.ordinal, &aad, sealed).map_err(|_| PackError::Sealed("a block"))?;
+        decompress(info.codec, payload, info.plain_bytes as usize)
+    }
+}
+
+fn decompress(codec: Codec, payload: &[u8], plain_bytes: usize) -> Result<Vec<u8>, PackError> {
+    let plain = match codec {
+        Codec::Stored => payload.to_vec(),
+        Codec::Zstd => zstd::bulk::decompress(payload, plain_bytes).map_err(|_| PackError::Decompress)?,
+    };
+    if plain.len() == plain_bytes { Ok(plain) } else { Err(PackError::Decompress) }
+}
+
+impl GroupHeader {
+    fn cipher(&self, vault: VaultId, index: &Secret, keys: &dyn PackKeys) -> Result<Option<Cipher>, PackError> {
+        for (kind, content) in &self.envelopes {
+            let key = match kind {
+                1 => self.open_envelope(vault, keys, content)?,
+                2 => {
+                    let mut reader = Reader::new(content, "catalogue envelope");
+                    let (machine, epoch) = (MachineId(reader.array()?), reader.u32()?);
+                    keys.meta_key(machine, epoch).map(|meta| meta.sub("pack key", &self.salt))
+                }
+                3 => Some(index.sub("pack key", &self.salt)),
+                _ => None,
+            };
+            if let Some(key) = key {
+                return Ok(Some(Cipher::new(&key)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_envelope(&self, vault: VaultId, keys: &dyn PackKeys, content: &[u8]) -> Result<Option<Secret>, PackError> {
+        let mut reader = Reader::new(content, "pack key envelope");
+        let epoch = reader.u32()?;
+        let Some(pair) = keys.vault_key(epoch) else { return Ok(None) };
+        let key = pair
+            .open(ENVELOPE_INFO, &[vault.as_bytes(), &self.salt].concat(), reader.rest())
+            .map_err(|_| PackError::Sealed("the pack's key"))?;
+        let key: [u8; 32] = key.try_into().map_err(|_| PackError::Sealed("the pack's key"))?;
+        Ok(Some(Secret::new(key)))
+    }
+}
+
+/// How many bytes the footer and trailer take, read from the last bytes of a pack (at least 16).
+pub fn footer_and_trailer_bytes(end: &[u8]) -> Result<u64, PackError> {
+    let trailer = end.len().checked_sub(TRAILER_BYTES).ok_or(PackError::Frame("its end is missing"))?;
+    let trailer = &end[trailer..];
+    if &trailer[8..] != END_MAGIC {
+        return Err(PackError::Frame("its end is missing"));
+    }
+    let footer = u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]]);
+    Ok(u64::from(footer) + TRAILER_BYTES as u64)
+}
+
+fn sealed_footer(end: &[u8]) -> Result<&[u8], PackError> {
+    let bytes = footer_and_trailer_bytes(end)? as usize;
+    let start = end.len().checked_sub(bytes).ok_or(PackError::Frame("its footer is missing"))?;
+    let (sealed, trailer) = end[start..].split_at(bytes - TRAILER_BYTES);
+    if crc32c::crc32c(sealed).to_le_bytes() != trailer[4..8] {
+        return Err(PackError::Frame("its footer's checksum differs"));
+    }
+    Ok(sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot decode has failed")]
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Keys(SealingKeyPair, Secret);
+
+    impl PackKeys for Keys {
+        fn vault_key(&self, epoch: u32) -> Option<SealingKeyPair> {
+            (epoch == 1).then(|| self.0.clone())
+        }
+        fn meta_key(&self, _: MachineId, _: u32) -> Option<Secret> {
+            Some(self.1.clone())
+        }
+    }
+
+    const VAULT: VaultId = VaultId([3; 16]);
+
+    fn sample(keys: &Keys, index: &Secret) -> FinishedPack {
+        let data = GroupKey::for_data(VAULT, keys.0.public(), 1).unwrap();
+        let catalogue = GroupKey::for_catalogue(MachineId([1; 16]), 1, &keys.1);
+        let mut writer = PackWriter::new(VAULT, vec![data, catalogue]);
+        let member = |n, bytes| Member { id: BlobId([n; 32]), bytes };
+        writer.append(0, PreparedBlock {
+            block_type: BlockType::Bundle,
+            codec: Codec::Stored,
+            payload: b"firstsecond".to_vec(),
+            plain_bytes: 11,
+            members: vec![member(1, 5), member(2, 6)],
+        });
+        writer.append(1, PreparedBlock {
+            block_type: BlockType::Hunk,
+            codec: Codec::Zstd,
+            payload: zstd::bulk::compress(&[9; 1000], 3).unwrap(),
+            plain_bytes: 1000,
+            members: vec![member(3, 1000)],
+        });
+        writer.finish(index)
+    }
+
+    fn read(pack: &[u8], keys: &Keys, index: &Secret) -> Result<Vec<Vec<u8>>, PackError> {
+        let header = PackHeader::decode(pack_start(pack))?;
+        let footer = header.open_footer(VAULT, index, pack)?;
+        let ciphers = header.ciphers(VAULT, index, keys)?;
+        footer
+            .blocks
+            .iter()
+            .map(|block| {
+                let range = block.offset as usize..(block.offset + block.sealed_bytes) as usize;
+                header.open_block(VAULT, &ciphers, block, &mut pack[range].to_vec())
+            })
+            .collect()
+    }
+
+    fn pack_start(pack: &[u8]) -> &[u8] {
+        let bytes = u32::from_le_bytes([pack[8], pack[9], pack[10], pack[11]]);
+        &pack[..(bytes as usize).min(pack.len())]
+    }
+
+    #[test]
+    fn a_pack_gives_back_its_blocks_and_hides_their_sizes() {
+        let (keys, index) = (Keys(SealingKeyPair::derive(&Secret::generate()), Secret::generate()), Secret::generate());
+        let pack = sample(&keys, &index);
+        assert_eq!(pack.bytes.len() % 256, 0);
+        assert_eq!(pack.id, PackId(*blake3::hash(&pack.bytes).as_bytes()));
+        assert_eq!(read(&pack.bytes, &keys, &index).unwrap(), [b"firstsecond".to_vec(), vec![9; 1000]]);
+    }
+
+    #[test]
+    fn a_machine_without_the_private_key_opens_no_data() {
+        struct Nothing;
+        impl PackKeys for Nothing {
+            fn vault_key(&self, _: u32) -> Option<SealingKeyPair> {
+                None
+            }
+            fn meta_key(&self, _: MachineId, _: u32) -> Option<Secret> {
+                None
+            }
+        }
+        let (keys, index) = (Keys(SealingKeyPair::derive(&Secret::generate()), Secret::generate()), Secret::generate());
+        let pack = sample(&keys, &index);
+        let header = PackHeader::decode(pack_start(&pack.bytes)).unwrap();
+        let footer = header.open_footer(VAULT, &index, &pack.bytes).unwrap();
+        let ciphers = header.ciphers(VAULT, &index, &Nothing).unwrap();
+        let opened = header.open_block(VAULT, &ciphers, &footer.blocks[0], &mut []);
+        assert_eq!(opened, Err(PackError::NoKey));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_footers_and_headers_are_refused_without_a_panic(bytes: Vec<u8>) {
+            let _ = Footer::decode(&bytes, 100);
+            prop_assert!(PackHeader::decode(&bytes).is_err());
+            let _ = sealed_footer(&bytes);
+        }
+
+        #[test]
+        fn changed_packs_are_refused_without_a_panic(at in 0usize..1300, bit in 0u8..8) {
+            let (keys, index) = (Keys(SealingKeyPair::derive(&Secret::new([1; 32])), Secret::new([2; 32])), Secret::new([3; 32]));
+            let mut pack = sample(&keys, &index).bytes;
+            let at = at % pack.len();
+            pack[at] ^= 1 << bit;
+            prop_assert!(read(&pack, &keys, &index).is_err());
+        }
+    }
+}
