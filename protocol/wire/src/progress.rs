@@ -16,7 +16,8 @@ pub struct JobProgress {
     /// The plan it runs for; none for a restore.
     #[serde(default)]
     pub plan: Option<PlanId>,
-    /// What it does.
+    /// What it does; `job_kind` on the wire, as in reports.
+    #[serde(rename = "job_kind")]
     pub kind: JobKind,
     /// What it is at.
     pub phase: Phase,

@@ -81,7 +81,8 @@ pub struct JobStarted {
     /// The plan it runs for; none for a restore.
     #[serde(default)]
     pub plan: Option<PlanId>,
-    /// What it does.
+    /// What it does; `job_kind` on the wire, since `kind` is the tag of the report's body.
+    #[serde(rename = "job_kind")]
     pub kind: JobKind,
     /// Why it runs.
     pub cause: Cause,
@@ -171,7 +172,8 @@ pub struct JobResult {
     /// The plan it ran for; none for a restore.
     #[serde(default)]
     pub plan: Option<PlanId>,
-    /// What it did.
+    /// What it did; `job_kind` on the wire, since `kind` is the tag of the report's body.
+    #[serde(rename = "job_kind")]
     pub kind: JobKind,
     /// Why it ran.
     pub cause: Cause,
