@@ -7,7 +7,15 @@
 
 pub mod accounts;
 pub mod files;
+pub mod host;
+pub mod ipc;
+pub mod mounts;
+pub mod paths;
+pub mod power;
+pub mod process;
 pub mod restore;
+pub mod secret_file;
+pub mod service;
 pub mod xattrs;
 
 /// This operating system has no such facility, or this build does not use it yet.

@@ -1,0 +1,5 @@
+//! macOS: not asked yet.
+
+pub(super) fn on_battery() -> Option<bool> {
+    None
+}

@@ -1,0 +1,13 @@
+//! macOS: not there yet; nobody is taken for an administrator.
+
+use std::io;
+
+use crate::Unsupported;
+
+pub(super) fn effective_uid() -> Option<u32> {
+    None
+}
+
+pub(super) fn to_background() -> io::Result<()> {
+    Err(Unsupported { what: "background priority" }.into())
+}
