@@ -17,8 +17,8 @@ pub struct Generation {
     pub number: u64,
     /// The number before.
     pub previous: u64,
-    /// Names of the index segments that count.
-    pub live_segments: Vec<String>,
+    /// Names of the index segments that compacted ones replaced; every other segment counts.
+    pub replaced_segments: Vec<String>,
     /// Packs that no writer may reuse until the decision spares them.
     pub tombstones: Vec<PackId>,
     /// Old pack, new pack.
@@ -94,7 +94,7 @@ impl Generation {
         });
         let mut body = Writer::new();
         body.field(2, |w| {
-            w.list(&self.live_segments, |w, name| {
+            w.list(&self.replaced_segments, |w, name| {
                 w.bytes(name.as_bytes());
             });
         });
@@ -130,7 +130,7 @@ impl Generation {
         })?;
         Reader::new(&body, "generation").fields(|tag, value| {
             match tag {
-                2 => generation.live_segments = value.list(Reader::text)?,
+                2 => generation.replaced_segments = value.list(Reader::text)?,
                 4 => generation.tombstones = packs(value)?,
                 6 => generation.forwards = value.list(|r| Ok((PackId(r.array()?), PackId(r.array()?))))?,
                 7 => generation.verified_segments = value.list(|r| Ok((r.text()?, r.array()?)))?,
@@ -236,7 +236,7 @@ mod tests {
         let generation = Generation {
             number: 3,
             previous: 2,
-            live_segments: vec!["i/0/a".into()],
+            replaced_segments: vec!["i/0/a".into()],
             tombstones: vec![PackId([1; 32])],
             forwards: vec![(PackId([2; 32]), PackId([3; 32]))],
             verified_segments: vec![("i/0/b".into(), [4; 32])],

@@ -137,6 +137,34 @@ pub trait Store: Send + Sync {
     fn location(&self) -> String;
 }
 
+/// A location that names no store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LocationError {
+    /// The scheme is none that this version reaches.
+    #[error("cannot reach '{location}': this version reads file:///FOLDER and plain folder paths")]
+    Scheme {
+        /// The location as given.
+        location: String,
+    },
+    /// `file://` with a host in it.
+    #[error("'{location}' names a host; a local folder has three slashes, as in file:///srv/vault")]
+    Host {
+        /// The location as given.
+        location: String,
+    },
+}
+
+/// Opens the store at a location: `file:///folder`, or a folder's path.
+pub fn open_location(location: &str) -> Result<Arc<dyn Store>, LocationError> {
+    let path = match location.split_once("://") {
+        None => location,
+        Some(("file", path)) if path.starts_with('/') => path,
+        Some(("file", _)) => return Err(LocationError::Host { location: location.to_owned() }),
+        Some(_) => return Err(LocationError::Scheme { location: location.to_owned() }),
+    };
+    Ok(Arc::new(DiskStore::new(path)))
+}
+
 /// How many objects one listing call asks for.
 const LIST_PAGE: usize = 1000;
 

@@ -1,0 +1,273 @@
+//! Reading back: packs opened once, blocks by range, metadata blobs by id.
+//!
+//! **Invariant**: content is returned only after its recomputed id matched.
+
+use crate::catalogue::{self, Entry, HunkRef, Piece};
+use crate::codec::DecodeError;
+use crate::crypto::{Cipher, Secret};
+use crate::id::{BlobId, MachineId, PackId};
+use crate::index::Index;
+use crate::object::ObjectError;
+use crate::pack::{
+    Area, BlockInfo, BlockType, Footer, HEADER_READ_BYTES, PackError, PackHeader, footer_and_trailer_bytes,
+};
+use crate::record::point::{Point, PointBody};
+use crate::references::{Leaf, Root};
+use crate::vault::{Vault, VaultError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much of a pack's end the first read asks for; most footers fit.
+const TAIL_READ_BYTES: u64 = 64 << 10;
+/// How many opened packs are remembered (their footers; not their data).
+const OPEN_PACKS_MAX: usize = 64;
+
+/// A pack whose header and footer were read.
+pub struct OpenPack {
+    /// The pack's name parts.
+    pub area: Area,
+    /// The pack.
+    pub id: PackId,
+    header: PackHeader,
+    ciphers: Vec<Option<Cipher>>,
+    /// Its blocks.
+    pub footer: Footer,
+}
+
+/// Opens packs and reads blocks. Shared between threads.
+pub struct BlockReader {
+    vault: Arc<Vault>,
+    opened: Mutex<Opened>,
+}
+
+#[derive(Default)]
+struct Opened {
+    packs: HashMap<(Area, PackId), Arc<OpenPack>>,
+    order: VecDeque<(Area, PackId)>,
+}
+
+impl BlockReader {
+    /// A reader of a vault.
+    pub fn new(vault: Arc<Vault>) -> Self {
+        Self { vault, opened: Mutex::default() }
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// Reads header and footer of a pack, or remembers them.
+    pub fn open(&self, area: Area, id: PackId) -> Result<Arc<OpenPack>, VaultError> {
+        if let Some(pack) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).packs.get(&(area, id)) {
+            return Ok(pack.clone());
+        }
+        let pack = Arc::new(self.read_ends(area, id)?);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.packs.insert((area, id), pack.clone()).is_none() {
+            opened.order.push_back((area, id));
+        }
+        if opened.order.len() > OPEN_PACKS_MAX
+            && let Some(oldest) = opened.order.pop_front()
+        {
+            opened.packs.remove(&oldest);
+        }
+        Ok(pack)
+    }
+
+    fn read_ends(&self, area: Area, id: PackId) -> Result<OpenPack, VaultError> {
+        let name = area.name(id);
+        let store = self.vault.store();
+        let damaged = |source| VaultError::Pack { name: name.clone(), source };
+        let bytes = store.head(&name)?.ok_or_else(|| crate::store::StoreError::NotFound { name: name.clone() })?;
+        let start = store.get_range(&name, 0..HEADER_READ_BYTES.min(bytes))?;
+        let mut tail = store.get_range(&name, bytes.saturating_sub(TAIL_READ_BYTES)..bytes)?;
+        let wanted = footer_and_trailer_bytes(&tail).map_err(damaged)?;
+        if wanted > tail.len() as u64 {
+            tail = store.get_range(&name, bytes.saturating_sub(wanted)..bytes)?;
+        }
+        let length = start.get(8..12).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
+        let start = match start.get(..length) {
+            Some(header) => header.to_vec(),
+            None => store.get_range(&name, 0..(length as u64).min(1 << 20))?,
+        };
+        let header = PackHeader::decode(&start).map_err(damaged)?;
+        let keys = self.vault.keys();
+        let footer = header.open_footer(self.vault.id(), &keys.index, &tail).map_err(damaged)?;
+        let ciphers = header.ciphers(self.vault.id(), &keys.index, &*self.vault).map_err(damaged)?;
+        Ok(OpenPack { area, id, header, ciphers, footer })
+    }
+
+    /// Reads the sealed bytes of neighbouring blocks with one ranged read.
+    pub fn read_sealed(&self, pack: &OpenPack, from: u32, to: u32) -> Result<Vec<u8>, VaultError> {
+        Ok(self.vault.store().get_range(&pack.area.name(pack.id), u64::from(from)..u64::from(to))?)
+    }
+
+    /// Opens one block from its sealed bytes and checks every member against its id.
+    pub fn open_block(&self, pack: &OpenPack, info: &BlockInfo, sealed: &mut [u8]) -> Result<Vec<u8>, VaultError> {
+        let damaged = |source| VaultError::Pack { name: pack.area.name(pack.id), source };
+        let plain = pack.header.open_block(self.vault.id(), &pack.ciphers, info, sealed).map_err(damaged)?;
+        let mut rest = plain.as_slice();
+        for member in &info.members {
+            let (content, behind) = rest.split_at(member.bytes as usize);
+            if matches!(info.block_type, BlockType::Chunk | BlockType::Bundle)
+                && blake3::keyed_hash(self.vault.keys().id.expose(), content).as_bytes() != &member.id.0
+            {
+                return Err(damaged(PackError::Content));
+            }
+            rest = behind;
+        }
+        Ok(plain)
+    }
+
+    /// Reads and opens one block.
+    pub fn read_block(&self, pack: &OpenPack, block: u32) -> Result<Vec<u8>, VaultError> {
+        let damaged = |source| VaultError::Pack { name: pack.area.name(pack.id), source };
+        let info = pack.footer.blocks.get(block as usize).ok_or_else(|| damaged(PackError::Frame("no such block")))?;
+        let mut sealed = self.read_sealed(pack, info.offset, info.offset.saturating_add(info.sealed_bytes))?;
+        if sealed.len() != info.sealed_bytes as usize {
+            return Err(damaged(PackError::Frame("it is shorter than its footer says")));
+        }
+        self.open_block(pack, info, &mut sealed)
+    }
+}
+
+/// Names the catalogue blobs of a machine.
+pub fn catalogue_id(meta: &Secret, machine: MachineId, plain: &[u8]) -> BlobId {
+    BlobId(*blake3::keyed_hash(meta.sub("catalogue id", machine.as_bytes()).expose(), plain).as_bytes())
+}
+
+/// Names references blobs.
+pub fn references_id(index: &Secret, plain: &[u8]) -> BlobId {
+    BlobId(*blake3::keyed_hash(index.sub("references id", &[]).expose(), plain).as_bytes())
+}
+
+/// Reads the catalogue of one recovery point.
+pub struct CatalogueReader {
+    blocks: Arc<BlockReader>,
+    /// The point.
+    pub point: Point,
+    /// Its opened body.
+    pub body: PointBody,
+    /// Its hunks in path order.
+    pub hunks: Vec<HunkRef>,
+    id_key: Secret,
+    located: HashMap<BlobId, (PackId, u32)>,
+}
+
+impl CatalogueReader {
+    /// Opens the catalogue of a point. The point's own list of metadata packs tells where everything is; no index is
+    /// needed.
+    pub fn open(blocks: Arc<BlockReader>, point: Point) -> Result<Self, VaultError> {
+        let machine = point.header.machine;
+        let meta = blocks.vault().meta_of(machine)?;
+        let damaged = |source: ObjectError| VaultError::Object { name: point.name().clone(), source };
+        let body = point.body(&meta).map_err(damaged)?;
+        let mut located = HashMap::new();
+        for id in &point.header.meta_packs {
+            let pack = blocks.open(Area::Meta, *id)?;
+            for (number, block) in pack.footer.blocks.iter().enumerate() {
+                if let Some(member) = block.members.first() {
+                    located.entry(member.id).or_insert((*id, number as u32));
+                }
+            }
+        }
+        let id_key = meta.sub("catalogue id", machine.as_bytes());
+        let mut reader = Self { blocks, point, body, hunks: Vec::new(), id_key, located };
+        if let Some(list) = reader.body.hunk_list {
+            reader.hunks = reader.read(&list, catalogue::decode_hunk_list)?;
+        }
+        Ok(reader)
+    }
+
+    /// The entries of a hunk.
+    pub fn hunk(&self, hunk: &HunkRef) -> Result<Vec<Entry>, VaultError> {
+        self.read(&hunk.id, catalogue::decode_hunk)
+    }
+
+    /// The pieces of a content list.
+    pub fn content_list(&self, id: &BlobId) -> Result<Vec<Piece>, VaultError> {
+        self.read(id, catalogue::decode_content_list)
+    }
+
+    /// Every entry at or below `path`, hunk by hunk; the empty path gives all.
+    pub fn entries<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = Result<Entry, VaultError>> + 'a {
+        let start = self
+            .hunks
+            .partition_point(|hunk| catalogue::compare_paths(&hunk.first_path, path).is_le())
+            .saturating_sub(1);
+        self.hunks[start..]
+            .iter()
+            .take_while(move |hunk| {
+                is_within(&hunk.first_path, path) || catalogue::compare_paths(&hunk.first_path, path).is_le()
+            })
+            .flat_map(move |hunk| match self.hunk(hunk) {
+                Ok(entries) => entries.into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            })
+            .filter(move |entry| entry.as_ref().map_or(true, |entry| is_within(&entry.path, path)))
+    }
+
+    /// The references root of the point.
+    pub fn references(&self) -> Result<Root, VaultError> {
+        let plain = self.read_plain(&self.point.header.references)?;
+        self.check_id(references_id(&self.blocks.vault().keys().index, &plain), &self.point.header.references)?;
+        Root::decode(&plain).map_err(|source| self.decode_error(source))
+    }
+
+    /// A references leaf.
+    pub fn leaf(&self, id: &BlobId) -> Result<Leaf, VaultError> {
+        let plain = self.read_plain(id)?;
+        self.check_id(references_id(&self.blocks.vault().keys().index, &plain), id)?;
+        Leaf::decode(&plain).map_err(|source| self.decode_error(source))
+    }
+
+    /// Where a catalogue or references blob of this point lies.
+    pub fn locate(&self, id: &BlobId) -> Option<(PackId, u32)> {
+        self.located.get(id).copied()
+    }
+
+    fn read<T>(&self, id: &BlobId, decode: impl Fn(&[u8]) -> Result<T, DecodeError>) -> Result<T, VaultError> {
+        let plain = self.read_plain(id)?;
+        self.check_id(BlobId(*blake3::keyed_hash(self.id_key.expose(), &plain).as_bytes()), id)?;
+        decode(&plain).map_err(|source| self.decode_error(source))
+    }
+
+    fn read_plain(&self, id: &BlobId) -> Result<Vec<u8>, VaultError> {
+        let missing = || VaultError::Missing { what: "catalogue block", id: id.to_string() };
+        let (pack, block) = self.locate(id).ok_or_else(missing)?;
+        self.blocks.read_block(&*self.blocks.open(Area::Meta, pack)?, block)
+    }
+
+    fn check_id(&self, found: BlobId, wanted: &BlobId) -> Result<(), VaultError> {
+        if found == *wanted {
+            return Ok(());
+        }
+        let (pack, _) = self.locate(wanted).unwrap_or((PackId([0; 32]), 0));
+        Err(VaultError::Pack { name: Area::Meta.name(pack), source: PackError::Content })
+    }
+
+    fn decode_error(&self, source: DecodeError) -> VaultError {
+        VaultError::Object { name: self.point.name().clone(), source: source.into() }
+    }
+}
+
+/// Whether `path` is `root` or lies below it.
+pub fn is_within(path: &[u8], root: &[u8]) -> bool {
+    root.is_empty() || path == root || (path.len() > root.len() && path.starts_with(root) && path[root.len()] == b'/')
+}
+
+/// Reads chunks by id, for content that an index located.
+pub fn read_chunk(blocks: &BlockReader, index: &Index, id: &BlobId) -> Result<Vec<u8>, VaultError> {
+    let missing = || VaultError::Missing { what: "chunk", id: id.to_string() };
+    let location = index.chunk(id).ok_or_else(missing)?;
+    let pack = blocks.open(Area::Data, index.pack(location.pack).id)?;
+    let plain = blocks.read_block(&pack, location.block)?;
+    let info = &pack.footer.blocks[location.block as usize];
+    let start: usize = info.members[..location.member as usize].iter().map(|member| member.bytes as usize).sum();
+    let member = info.members[location.member as usize];
+    if member.id != *id {
+        return Err(missing());
+    }
+    Ok(plain[start..start + member.bytes as usize].to_vec())
+}

@@ -1,0 +1,176 @@
+//! A writer's session, from its registration to the recovery point.
+//!
+//! **Invariant**: registered before the generation is read; packs before segments before the point; closed only when
+//! the outcome is known (FORMAT.md, "Write order").
+
+use crate::codec::Time;
+use crate::crypto::random;
+use crate::id::{PointId, SessionId};
+use crate::keys::MachineKeys;
+use crate::object::OBJECT_BYTES_MAX;
+use crate::pack::{Area, FinishedPack};
+use crate::record::generation::Generation;
+use crate::record::point::{self, PointBody, PointHeader};
+use crate::record::segment::{Segment, SegmentPack};
+use crate::record::session::{Outcome, SessionRecord, State};
+use crate::store::{ObjectName, Put, StoreError};
+use crate::vault::{Vault, VaultError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A segment is written when its packs hold this many bytes, so that a lost session loses little.
+const SEGMENT_BYTES: u64 = 1 << 30;
+
+/// An open session. Shared between the threads that put packs.
+pub struct Session {
+    vault: Arc<Vault>,
+    machine: MachineKeys,
+    id: SessionId,
+    generation: Generation,
+    written: Mutex<Written>,
+    bytes: AtomicU64,
+    objects: AtomicU64,
+}
+
+#[derive(Default)]
+struct Written {
+    packs: Vec<SegmentPack>,
+    bytes: u64,
+    segments: u32,
+}
+
+impl Session {
+    /// Registers a session, and only then reads the newest generation.
+    pub fn open(vault: Arc<Vault>, machine: MachineKeys, now: Time) -> Result<Self, VaultError> {
+        let id = SessionId(random());
+        let session = Self {
+            vault,
+            machine,
+            id,
+            generation: Generation::default(),
+            written: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            objects: AtomicU64::new(0),
+        };
+        session.record(0, State::Open, now)?;
+        let generation = session.vault.newest_generation()?;
+        Ok(Self { generation, ..session })
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Who writes.
+    pub fn machine(&self) -> &MachineKeys {
+        &self.machine
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// The generation this session builds on.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Bytes and objects written so far.
+    pub fn stored(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.objects.load(Ordering::Relaxed))
+    }
+
+    /// Puts a pack; when this answers, it is durable.
+    pub fn put_pack(&self, area: Area, pack: &FinishedPack) -> Result<(), VaultError> {
+        self.put(&area.name(pack.id), &pack.bytes)?;
+        let due = {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.packs.push(SegmentPack::of(area, pack));
+            written.bytes += pack.bytes.len() as u64;
+            written.bytes >= SEGMENT_BYTES
+        };
+        if due { self.write_segment() } else { Ok(()) }
+    }
+
+    /// Writes an index segment of the packs put since the last one.
+    pub fn write_segment(&self) -> Result<(), VaultError> {
+        let segment = {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            if written.packs.is_empty() {
+                return Ok(());
+            }
+            written.bytes = 0;
+            written.segments += 1;
+            let packs = std::mem::take(&mut written.packs);
+            Segment { machine: self.machine.id, session: self.id, counter: written.segments - 1, packs }
+        };
+        let name = segment.name(self.generation.number);
+        self.put(&name, &segment.seal(self.vault.id(), &name, self.vault.keys(), &self.machine))
+    }
+
+    /// Writes the recovery point: with this one put the backup exists. The header's sequence and chain are set here.
+    ///
+    /// Another writer of the same machine may take the sequence first; then the next one is tried, so that two runs of
+    /// one machine leave two points. An identity that is used twice shows by its chain.
+    pub fn commit(&self, mut header: PointHeader, body: &PointBody, now: Time) -> Result<PointId, VaultError> {
+        self.write_segment()?;
+        header.session = self.id;
+        header.base = self.generation.number;
+        loop {
+            let (sequence, previous) = self.vault.chain_head(self.machine.id)?;
+            header.sequence = sequence + 1;
+            header.previous = previous;
+            let (bytes, id) = point::seal(self.vault.id(), &header, body, self.vault.keys(), &self.machine);
+            let name = point::name_of(self.machine.id, header.sequence);
+            if self.put_point(&name, &bytes)? == Put::Created {
+                self.close(Outcome::Committed, now)?;
+                return Ok(id);
+            }
+        }
+    }
+
+    /// Puts the point; an answer that was lost counts as created when the bytes there are ours.
+    fn put_point(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, VaultError> {
+        let put = self.vault.store().put_create(name, bytes)?;
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        match put {
+            Put::Created => Ok(Put::Created),
+            Put::Exists if self.vault.store().get(name, OBJECT_BYTES_MAX)? == bytes => Ok(Put::Created),
+            Put::Exists => Ok(Put::Exists),
+        }
+    }
+
+    /// Closes the session. A session whose commit is in doubt is never closed; it is left to be fenced.
+    pub fn close(&self, outcome: Outcome, now: Time) -> Result<(), VaultError> {
+        self.record(1, State::Closed(outcome), now)
+    }
+
+    /// Takes back what a stopped session put: packs and segments nobody can reference. Needs a store that may delete.
+    pub fn discard(&self, now: Time) -> Result<(), VaultError> {
+        let packs = std::mem::take(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner).packs);
+        for pack in packs {
+            match self.vault.store().delete(&pack.area.name(pack.id)) {
+                // An agent behind a gateway deletes nothing: the collector of its vault does.
+                Ok(()) | Err(StoreError::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.close(Outcome::Discarded, now)
+    }
+
+    fn record(&self, counter: u32, state: State, at: Time) -> Result<(), VaultError> {
+        let (machine, session) = (self.machine.id, self.id);
+        let record = SessionRecord { machine, session, counter, state, base: self.generation.number, at };
+        self.put(&record.name(), &record.seal(self.vault.id(), self.vault.keys(), &self.machine))
+    }
+
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), VaultError> {
+        self.vault.store().put_same(name, bytes)?;
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
