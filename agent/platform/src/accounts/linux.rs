@@ -32,7 +32,8 @@ mod tests {
 
     #[test]
     fn the_first_name_of_a_number_wins_and_broken_lines_are_passed_over() {
-        let accounts = parse("root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/:/bin/sh\n# comment\nbroken:x\nbob:x:1000:1000::/:\n");
+        let accounts =
+            parse("root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/:/bin/sh\n# comment\nbroken:x\nbob:x:1000:1000::/:\n");
         assert_eq!(accounts.names.get(&0).map(String::as_str), Some("root"));
         assert_eq!(accounts.ids.get("toor"), Some(&0));
         assert_eq!(accounts.ids.get("bob"), Some(&1000));

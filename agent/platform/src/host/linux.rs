@@ -8,8 +8,23 @@ const DMI: &str = "/sys/class/dmi/id";
 
 /// Traces hypervisors leave in the vendor and product names.
 const HYPERVISORS: &[&str] = &[
-    "qemu", "kvm", "vmware", "virtualbox", "innotek", "xen", "bochs", "parallels", "bhyve", "virtual machine",
-    "amazon ec2", "google compute engine", "openstack", "firecracker", "hvm domu", "nutanix", "ovirt",
+    "qemu",
+    "kvm",
+    "vmware",
+    "virtualbox",
+    "innotek",
+    "xen",
+    "bochs",
+    "parallels",
+    "bhyve",
+    "virtual machine",
+    "amazon ec2",
+    "google compute engine",
+    "openstack",
+    "firecracker",
+    "hvm domu",
+    "nutanix",
+    "ovirt",
 ];
 
 pub(super) fn operating_system() -> OperatingSystem {
@@ -28,7 +43,8 @@ pub(super) fn class() -> MachineClass {
         .map(|name| read_line(&format!("{DMI}/{name}")).unwrap_or_default().to_lowercase())
         .join("\n");
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let hypervisor = cpuinfo.lines().any(|line| line.starts_with("flags") && line.split(' ').any(|f| f == "hypervisor"));
+    let hypervisor =
+        cpuinfo.lines().any(|line| line.starts_with("flags") && line.split(' ').any(|f| f == "hypervisor"));
     if hypervisor || HYPERVISORS.iter().any(|name| dmi.contains(name)) {
         return MachineClass::VirtualMachine;
     }
@@ -65,7 +81,7 @@ pub(super) fn boot_id() -> Option<String> {
 
 pub(super) fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit.max(1)))
+    info.totalram.saturating_mul(u64::from(info.mem_unit.max(1)))
 }
 
 /// The value of `key` in the text of os-release(5), without its quotes.

@@ -6,15 +6,65 @@ use std::io;
 use super::{Mount, MountClass};
 
 const PSEUDO: &[&str] = &[
-    "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "debugfs", "devfs",
-    "devpts", "devtmpfs", "efivarfs", "fuse.gvfsd-fuse", "fuse.lxcfs", "fuse.portal", "fuse.snapfuse", "fusectl",
-    "hugetlbfs", "mqueue", "nsfs", "overlay", "pipefs", "proc", "pstore", "ramfs", "resctrl", "rootfs", "rpc_pipefs",
-    "securityfs", "selinuxfs", "smackfs", "sockfs", "squashfs", "sysfs", "tmpfs", "tracefs",
+    "autofs",
+    "bdev",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "cpuset",
+    "debugfs",
+    "devfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fuse.gvfsd-fuse",
+    "fuse.lxcfs",
+    "fuse.portal",
+    "fuse.snapfuse",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "pipefs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "resctrl",
+    "rootfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "sockfs",
+    "squashfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
 ];
 
 const NETWORK: &[&str] = &[
-    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
-    "ocfs2", "smb3", "smbfs", "virtiofs",
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "gfs",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "smb3",
+    "smbfs",
+    "virtiofs",
 ];
 
 pub(super) fn read() -> io::Result<Vec<Mount>> {
@@ -97,7 +147,11 @@ mod tests {
         check("23 22 0:21 / /proc rw - proc proc rw", b"/proc", MountClass::Pseudo);
         check("24 22 0:44 / / rw - overlay overlay rw,lowerdir=/a", b"/", MountClass::Local);
         check("25 22 0:45 / /var/lib/docker/x rw - overlay overlay rw", b"/var/lib/docker/x", MountClass::Pseudo);
-        check("26 22 0:50 / /mnt/a\\040b rw shared:7 master:2 - nfs4 nas:/x\\040y rw", b"/mnt/a b", MountClass::Network);
+        check(
+            "26 22 0:50 / /mnt/a\\040b rw shared:7 master:2 - nfs4 nas:/x\\040y rw",
+            b"/mnt/a b",
+            MountClass::Network,
+        );
         check("27 22 0:51 / /mnt/s rw - fuse.sshfs me@h:/ rw", b"/mnt/s", MountClass::Network);
         check("28 22 8:17 / /mnt/w rw - fuseblk /dev/sdb1 rw", b"/mnt/w", MountClass::Local);
         check("29 22 7:1 / /snap/core/1 ro - squashfs /dev/loop1 ro", b"/snap/core/1", MountClass::Pseudo);

@@ -212,10 +212,8 @@ impl Entry {
 
     fn set_times(&self, attributes: &Attributes<'_>) -> Result<(), Errno> {
         let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let modified = Timespec {
-            tv_sec: attributes.modified.seconds,
-            tv_nsec: attributes.modified.nanoseconds.into(),
-        };
+        let modified =
+            Timespec { tv_sec: attributes.modified.seconds, tv_nsec: attributes.modified.nanoseconds.into() };
         let times = Timestamps { last_access: keep, last_modification: modified };
         match &self.link_path {
             Some(path) => rustix::fs::utimensat(rustix::fs::CWD, &**path, &times, AtFlags::SYMLINK_NOFOLLOW),

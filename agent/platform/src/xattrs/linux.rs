@@ -20,18 +20,12 @@ const FIRST_TRY_BYTES: usize = 1024;
 const MACHINE_BOUND: &[u8] = b"security.evm";
 
 pub(super) fn of_file(file: &File) -> io::Result<Vec<Xattr>> {
-    collect(
-        |buffer| rustix::fs::flistxattr(file, buffer),
-        |name, buffer| rustix::fs::fgetxattr(file, name, buffer),
-    )
+    collect(|buffer| rustix::fs::flistxattr(file, buffer), |name, buffer| rustix::fs::fgetxattr(file, name, buffer))
 }
 
 pub(super) fn of_entry(dir: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
     let path = proc_path(dir.0.fd(), component(name)?)?;
-    collect(
-        |buffer| rustix::fs::llistxattr(&*path, buffer),
-        |name, buffer| rustix::fs::lgetxattr(&*path, name, buffer),
-    )
+    collect(|buffer| rustix::fs::llistxattr(&*path, buffer), |name, buffer| rustix::fs::lgetxattr(&*path, name, buffer))
 }
 
 /// A path that names `name` in the open directory, for calls that know no handle. Its directory part is a link the
