@@ -10,6 +10,7 @@ pub mod files;
 pub mod host;
 pub mod ipc;
 pub mod mounts;
+pub mod names;
 pub mod paths;
 pub mod power;
 pub mod process;
