@@ -1,0 +1,150 @@
+//! Runs tests with cargo-nextest where it is there, with `cargo test` otherwise, and counts.
+//!
+//! The last line is always `N passed, N failed`.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::{run, workspace};
+
+/// What to test, and arguments handed on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// `world`: the suite against real outside servers.
+    suite: Option<Suite>,
+    /// Only these packages.
+    #[arg(short, long)]
+    package: Vec<String>,
+    /// Only tests whose name contains one of these.
+    #[arg(last = true)]
+    names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Suite {
+    World,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs the tests asked for.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match options.suite {
+        Some(Suite::World) => bail!("`test world` is not there yet: it comes with the connectors it talks to"),
+        None => test(&options.package, &options.names),
+    }
+}
+
+/// Runs the tests of the crates that differ from the last commit.
+pub(crate) fn changed() -> Result<()> {
+    let packages = changed_packages()?;
+    if packages.is_empty() {
+        println!("== tests of what changed: nothing changed since the last commit");
+        return Ok(());
+    }
+    test(&packages, &[])
+}
+
+fn test(packages: &[String], names: &[String]) -> Result<()> {
+    // Tests of the whole start these binaries; built here, they are built once.
+    let bins =
+        ["build", "--locked", "--bins", "-p", "nightkeep-agent", "-p", "nightkeep-host", "-p", "nightkeep-monitor"];
+    run::step("build", run::cargo().args(bins))?;
+    let nextest = run::is_there("cargo-nextest", &["nextest"]);
+    let mut command = run::cargo();
+    command.args(if nextest { ["nextest", "run"].as_slice() } else { &["test"] }).args(["--locked", "--no-fail-fast"]);
+    match packages {
+        [] => _ = command.arg("--workspace"),
+        packages => packages.iter().for_each(|package| _ = command.args(["-p", package])),
+    }
+    if !names.is_empty() {
+        command.arg("--").args(names);
+    }
+    command.env("NIGHTKEEP_BIN_DIR", crate::root().join("target/debug"));
+    let (count, success) = counted(&mut command)?;
+    println!("{} passed, {} failed", count.passed, count.failed);
+    if !success {
+        bail!("{} failed", run::shown(&command));
+    }
+    Ok(())
+}
+
+/// Runs the command, shows its output as it comes, and adds up its summaries.
+fn counted(command: &mut Command) -> Result<(Count, bool)> {
+    let (reader, writer) = std::io::pipe()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()
+        .with_context(|| format!("cannot run {}", run::shown(command)))?;
+    // The command holds the pipe's other end open as long as it lives; without this, reading would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let count = tee(reader)?;
+    Ok((count, child.wait()?.success()))
+}
+
+fn tee(reader: impl Read) -> Result<Count> {
+    let mut count = Count::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        if let Some(more) = summary(&line) {
+            count.passed += more.passed;
+            count.failed += more.failed;
+        }
+    }
+    Ok(count)
+}
+
+/// `test result: ok. 14 passed; 0 failed; ...` of cargo, `Summary [ 1.2s] 5 tests run: 4 passed (1 slow), 1 failed` of
+/// nextest, which also counts tests that were stopped.
+fn summary(line: &str) -> Option<Count> {
+    let line = line.trim_start();
+    let rest = match line.strip_prefix("test result:") {
+        Some(rest) => rest,
+        None => line.strip_prefix("Summary")?.split_once("run:")?.1,
+    };
+    let words: Vec<&str> = rest.split([' ', ',', ';', '.']).filter(|word| !word.is_empty()).collect();
+    let number_before = |name: &str| {
+        let pairs = words.windows(2).filter(|pair| pair[1] == name);
+        pairs.filter_map(|pair| pair[0].parse::<u64>().ok()).sum::<u64>()
+    };
+    let failed = number_before("failed") + number_before("exec") + number_before("timed");
+    Some(Count { passed: number_before("passed"), failed })
+}
+
+fn changed_packages() -> Result<Vec<String>> {
+    let git = |arguments: &[&str]| run::output(Command::new("git").current_dir(crate::root()).args(arguments));
+    let mut files = git(&["diff", "--name-only", "HEAD"])?;
+    files.push_str(&git(&["ls-files", "--others", "--exclude-standard"])?);
+    let members = workspace::members()?;
+    let owner = |file: &str| members.iter().find(|member| Path::new(file).starts_with(&member.folder));
+    let names: BTreeSet<String> = files.lines().filter_map(owner).map(|member| member.name.clone()).collect();
+    Ok(names.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Count, summary};
+
+    #[test]
+    fn both_runners_summaries_are_counted() {
+        let check = |line, passed, failed| assert_eq!(summary(line), Some(Count { passed, failed }), "{line}");
+        check("test result: ok. 14 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s", 14, 0);
+        check("test result: FAILED. 3 passed; 2 failed; 0 ignored", 3, 2);
+        check("     Summary [   1.234s] 24 tests run: 22 passed (1 slow), 2 failed, 3 skipped", 22, 2);
+        check("     Summary [   0.010s] 1 test run: 1 passed, 0 skipped", 1, 0);
+        check("     Summary [  60.010s] 3 tests run: 1 passed, 1 failed, 1 timed out, 0 skipped", 1, 2);
+        assert_eq!(summary("running 3 tests"), None);
+    }
+}
