@@ -1,0 +1,155 @@
+//! What the agent does next for one plan.
+//!
+//! Invariant: an occurrence is served at most once, and a manual run that starts after it serves it too. A machine that
+//! slept through many occurrences catches up once.
+
+use chrono::{DateTime, Duration, Utc};
+use nightkeep_wire::plan::{CatchUp, Plan, Retries, Schedule};
+use nightkeep_wire::report::{Cause, Outcome};
+
+use super::Timetable;
+
+/// Up to this late a start is still the scheduled one.
+const PUNCTUAL: Duration = Duration::minutes(10);
+/// How late a plan without catch-up and without a start window may still start.
+const LATE_WITHOUT_CATCH_UP: Duration = Duration::hours(1);
+/// An interrupted run is taken up again after this, doubled each time up to an hour.
+const RESUME_AFTER: Duration = Duration::minutes(1);
+const RESUMES_MAX: usize = 20;
+
+/// A run as the schedule sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunRecord {
+    /// When it started.
+    pub started: DateTime<Utc>,
+    /// When it ended, and how; none while it runs.
+    pub ended: Option<(DateTime<Utc>, Outcome)>,
+}
+
+/// What has happened to a plan on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartHistory {
+    /// When the plan was applied; earlier occurrences are nobody's.
+    pub applied_at: DateTime<Utc>,
+    /// Runs in any order; those before the last occurrence but one do not matter.
+    pub runs: Vec<RunRecord>,
+    /// End of a pause.
+    pub paused_until: Option<DateTime<Utc>>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextAction {
+    /// A run is going on.
+    Running,
+    /// Start now.
+    Start {
+        /// The occurrence the run serves.
+        occurrence: DateTime<Utc>,
+        /// Whether it is on time.
+        cause: Cause,
+    },
+    /// Nothing before then.
+    WaitUntil {
+        /// When to ask again; also the real minute of the next start, unless a pause reaches beyond it.
+        start: DateTime<Utc>,
+        /// The occurrence that will be served.
+        occurrence: DateTime<Utc>,
+    },
+    /// The schedule is off, or has no occurrence left.
+    Never,
+}
+
+/// Decides what to do for a plan. `delay` is [`super::start_delay`] of this machine and plan.
+pub fn next_action(
+    plan: &Plan,
+    timetable: &Timetable,
+    delay: Duration,
+    history: &StartHistory,
+    now: DateTime<Utc>,
+) -> NextAction {
+    if history.runs.iter().any(|run| run.ended.is_none()) {
+        return NextAction::Running;
+    }
+    let due = timetable.latest(now).filter(|occurrence| *occurrence > history.applied_at);
+    let start = due.and_then(|occurrence| start_of(occurrence, plan, delay, history, now).map(|at| (occurrence, at)));
+    match start {
+        Some((occurrence, at)) => at_or_later(occurrence, at, delay, history, now),
+        None => upcoming(timetable, delay, history, now),
+    }
+}
+
+/// When the due occurrence shall be served; none when it was, or when it is too late for it.
+fn start_of(
+    occurrence: DateTime<Utc>,
+    plan: &Plan,
+    delay: Duration,
+    history: &StartHistory,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let planned = occurrence + delay;
+    let again = match serving(occurrence, &history.runs).as_slice() {
+        [] => planned,
+        attempts => retry_at(attempts, &plan.options.task_failure)?,
+    };
+    let at = again.max(history.paused_until.unwrap_or(again));
+    let too_late = latest_start(&plan.schedule).is_some_and(|late| now.max(at) > planned + late);
+    (!too_late).then_some(at)
+}
+
+/// Runs that serve the occurrence: those that started at or after it, and one that was going on. In order of start.
+fn serving(occurrence: DateTime<Utc>, runs: &[RunRecord]) -> Vec<RunRecord> {
+    let over = |run: &RunRecord| run.started < occurrence && run.ended.is_some_and(|(at, _)| at <= occurrence);
+    let mut serving: Vec<_> = runs.iter().copied().filter(|run| !over(run)).collect();
+    serving.sort_by_key(|run| run.started);
+    serving
+}
+
+/// When an occurrence that was tried is tried again; none when it was served or no try is left.
+fn retry_at(attempts: &[RunRecord], failure: &Retries) -> Option<DateTime<Utc>> {
+    let (ended, outcome) = attempts.last()?.ended?;
+    let count = |wanted: Outcome| attempts.iter().filter(|run| run.ended.is_some_and(|(_, o)| o == wanted)).count();
+    match outcome {
+        Outcome::Ok | Outcome::Warning | Outcome::Cancelled => None,
+        Outcome::Interrupted => {
+            let tries = count(Outcome::Interrupted);
+            let doubled = RESUME_AFTER * (1 << tries.saturating_sub(1).min(6));
+            (tries <= RESUMES_MAX).then(|| ended + doubled.min(Duration::hours(1)))
+        }
+        Outcome::Error => {
+            let left = failure.enabled && count(Outcome::Error) <= usize::try_from(failure.tries).unwrap_or(usize::MAX);
+            left.then(|| ended + Duration::seconds(failure.interval_seconds.into()))
+        }
+    }
+}
+
+/// How long after its planned start an occurrence may still be served; none means until the next one.
+fn latest_start(schedule: &Schedule) -> Option<Duration> {
+    match (schedule.catch_up, schedule.start_window_seconds) {
+        (CatchUp::WhenPossible, _) => None,
+        (CatchUp::Never, Some(window)) => Some(Duration::seconds(window.into())),
+        (CatchUp::Never, None) => Some(LATE_WITHOUT_CATCH_UP),
+    }
+}
+
+fn at_or_later(
+    occurrence: DateTime<Utc>,
+    at: DateTime<Utc>,
+    delay: Duration,
+    history: &StartHistory,
+    now: DateTime<Utc>,
+) -> NextAction {
+    if now < at {
+        return NextAction::WaitUntil { start: at, occurrence };
+    }
+    let first = serving(occurrence, &history.runs).is_empty();
+    let cause = if first && now <= occurrence + delay + PUNCTUAL { Cause::Schedule } else { Cause::CatchUp };
+    NextAction::Start { occurrence, cause }
+}
+
+fn upcoming(timetable: &Timetable, delay: Duration, history: &StartHistory, now: DateTime<Utc>) -> NextAction {
+    let from = now.max(history.applied_at);
+    let Some(occurrence) = timetable.after(from).next() else { return NextAction::Never };
+    let planned = occurrence + delay;
+    NextAction::WaitUntil { start: planned.max(history.paused_until.unwrap_or(planned)), occurrence }
+}
