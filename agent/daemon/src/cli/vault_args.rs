@@ -1,0 +1,181 @@
+//! The arguments of the commands on a vault.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// A command on a vault.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a vault
+    Init(InitArgs),
+    /// Back up folders and files; prints the recovery point's id last
+    Backup(BackupArgs),
+    /// List recovery points, oldest first
+    Points(PlainArgs),
+    /// List what a recovery point holds
+    Ls(LsArgs),
+    /// Write files back
+    Restore(RestoreArgs),
+    /// Check that the vault is complete and sound
+    Check(CheckArgs),
+    /// Read every byte back: `check --read-data`
+    Verify(PlainArgs),
+    /// Say what is kept, what goes, and why
+    Explain(ExplainArgs),
+    /// Drop recovery points; they stay in the trash for a while
+    Forget(PointsArgs),
+    /// Take recovery points out of the trash
+    Undelete(PointsArgs),
+    /// Give back the space of dropped recovery points
+    Prune(PlainArgs),
+    /// Rebuild the index from the packs; quarantines, never deletes
+    Repair(PlainArgs),
+    /// Passphrases, key file, recovery sheet
+    Key(KeyArgs),
+}
+
+/// Which vault, and what opens it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VaultFlags {
+    /// The vault's location: file:///FOLDER, or a folder
+    #[arg(long, value_name = "URL", env = "NIGHTKEEP_VAULT")]
+    pub(crate) vault: String,
+    /// Read the passphrase from this file instead of NIGHTKEEP_PASSPHRASE or a prompt
+    #[arg(long, value_name = "PATH")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Open with this key file or recovery sheet; costs no key derivation
+    #[arg(long, value_name = "PATH", conflicts_with = "passphrase_file")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Another machine's recovery points
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<String>,
+}
+
+/// A command that needs a vault alone.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlainArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+}
+
+/// `init`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Write the recovery sheet to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
+}
+
+/// `backup`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Leave out what matches, in the manner of .gitignore
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// What to back up
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `ls`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// A recovery point's id, the start of one, or `latest`
+    pub(crate) point: String,
+    /// Only what lies at or below this path
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// `restore`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// An empty folder, or one with an interrupted restore of the same point
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    /// Only what lies at or below this path
+    #[arg(long, value_name = "PATH")]
+    pub(crate) include: Vec<PathBuf>,
+    /// Write into a folder that is not empty, over files of the same name
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// A recovery point's id, the start of one, or `latest`
+    pub(crate) point: String,
+}
+
+/// `check`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Read every byte back and compare
+    #[arg(long)]
+    pub(crate) read_data: bool,
+}
+
+/// `explain`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// As of this day (YYYY-MM-DD) instead of today
+    #[arg(long, value_name = "DATE")]
+    pub(crate) on: Option<chrono::NaiveDate>,
+}
+
+/// `forget`, `undelete`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PointsArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Ids of recovery points, or the starts of them
+    #[arg(required = true, value_name = "POINT")]
+    pub(crate) points: Vec<String>,
+}
+
+/// `key`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KeyArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+/// What to do about keys.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Add a passphrase
+    Add {
+        /// Read the new passphrase from this file instead of NIGHTKEEP_NEW_PASSPHRASE or a prompt
+        #[arg(long, value_name = "PATH")]
+        new_passphrase_file: Option<PathBuf>,
+        /// A name to tell it by
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// Remove a passphrase
+    Remove {
+        /// Its label or its name, as `key list` shows them
+        slot: String,
+    },
+    /// List passphrases by label
+    List,
+    /// Seal what comes from now on to a new key pair
+    Rotate,
+    /// Print the recovery sheet
+    Sheet,
+    /// Write a key file
+    Export {
+        /// The file; must not exist
+        file: PathBuf,
+    },
+}
