@@ -1,0 +1,1 @@
+//! A host and its agents as real processes in temporary directories.
