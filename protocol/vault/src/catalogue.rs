@@ -74,8 +74,6 @@ pub struct ContentListRef {
     pub id: BlobId,
     /// Bytes of the file it covers.
     pub bytes: u64,
-    /// Its references leaf.
-    pub leaf: BlobId,
 }
 
 /// What a file holds.
@@ -143,6 +141,11 @@ pub fn compare_paths(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 impl Entry {
+    /// The last component of the path.
+    pub fn name(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+
     fn encode(&self, previous: &[u8], out: &mut Writer) {
         let shared = self.path.iter().zip(previous).take_while(|(a, b)| a == b).count();
         out.u8(self.kind as u8).varint(shared as u64).bytes(&self.path[shared..]);
@@ -210,7 +213,7 @@ impl Content {
             Content::Inline(bytes) => out.u8(1).bytes(bytes),
             Content::Pieces(pieces) => out.u8(2).list(pieces, encode_piece),
             Content::Lists(lists) => out.u8(3).list(lists, |out, list| {
-                out.raw(list.id.as_bytes()).varint(list.bytes).raw(list.leaf.as_bytes());
+                out.raw(list.id.as_bytes()).varint(list.bytes);
             }),
         };
     }
@@ -222,8 +225,7 @@ impl Content {
             2 => Content::Pieces(reader.list(decode_piece)?),
             3 => Content::Lists(reader.list(|reader| {
                 let id = BlobId(reader.array()?);
-                let bytes = reader.varint_max(i64::MAX as u64)?;
-                Ok(ContentListRef { id, bytes, leaf: BlobId(reader.array()?) })
+                Ok(ContentListRef { id, bytes: reader.varint_max(i64::MAX as u64)? })
             })?),
             other => return Err(DecodeError::UnknownMandatory { what: "content", tag: other.into() }),
         })
@@ -425,6 +427,8 @@ pub struct HunkRef {
     pub leaf: BlobId,
     /// How many entries it holds.
     pub entries: u64,
+    /// The content lists of its entries, each with its references leaf.
+    pub lists: Vec<(BlobId, BlobId)>,
 }
 
 /// A hunk list's plaintext.
@@ -432,6 +436,9 @@ pub fn encode_hunk_list(hunks: &[HunkRef]) -> Vec<u8> {
     let mut out = Writer::new();
     out.list(hunks, |out, hunk| {
         out.bytes(&hunk.first_path).raw(hunk.id.as_bytes()).raw(hunk.leaf.as_bytes()).varint(hunk.entries);
+        out.list(&hunk.lists, |out, (list, leaf)| {
+            out.raw(list.as_bytes()).raw(leaf.as_bytes());
+        });
     });
     out.finish()
 }
@@ -442,7 +449,9 @@ pub fn decode_hunk_list(bytes: &[u8]) -> Result<Vec<HunkRef>, DecodeError> {
     let hunks = reader.list(|reader| {
         let first_path = reader.bytes()?.to_vec();
         let (id, leaf) = (BlobId(reader.array()?), BlobId(reader.array()?));
-        Ok(HunkRef { first_path, id, leaf, entries: reader.varint_max(HUNK_ENTRIES_MAX as u64)? })
+        let entries = reader.varint_max(HUNK_ENTRIES_MAX as u64)?;
+        let lists = reader.list(|reader| Ok((BlobId(reader.array()?), BlobId(reader.array()?))))?;
+        Ok(HunkRef { first_path, id, leaf, entries, lists })
     })?;
     reader.end()?;
     Ok(hunks)

@@ -222,8 +222,8 @@ pub struct PreparedBlock {
 }
 
 impl PackWriter {
-    /// An empty pack with its key groups.
-    pub fn new(vault: VaultId, groups: Vec<GroupKey>) -> Self {
+    /// An empty pack with its key groups; `bytes_expected` is reserved at once, so that it never grows by copying.
+    pub fn new(vault: VaultId, groups: Vec<GroupKey>, bytes_expected: usize) -> Self {
         let salt: [u8; 32] = random();
         let mut header = Writer::new();
         header.raw(&salt).u16(groups.len() as u16);
@@ -231,7 +231,7 @@ impl PackWriter {
             header.raw(&group.salt).u8(1).u8(group.envelope.0).u16(group.envelope.1.len() as u16).raw(&group.envelope.1);
         }
         let header_bytes = MAGIC.len() + 4 + header.len();
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(bytes_expected);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&(header_bytes as u32).to_le_bytes());
         bytes.extend_from_slice(header.as_slice());
@@ -528,7 +528,7 @@ mod tests {
     fn sample(keys: &Keys, index: &Secret) -> FinishedPack {
         let data = GroupKey::for_data(VAULT, keys.0.public(), 1).unwrap();
         let catalogue = GroupKey::for_catalogue(MachineId([1; 16]), 1, &keys.1);
-        let mut writer = PackWriter::new(VAULT, vec![data, catalogue]);
+        let mut writer = PackWriter::new(VAULT, vec![data, catalogue], 0);
         let member = |n, bytes| Member { id: BlobId([n; 32]), bytes };
         writer.append(0, PreparedBlock {
             block_type: BlockType::Bundle,

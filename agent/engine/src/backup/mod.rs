@@ -1,0 +1,322 @@
+//! Files to vault: scan, compare with the parent, read, chunk, seal, pack, upload, and the recovery point last.
+//!
+//! The stages are plain structs with a step each; [`executor`] runs them on threads, or one after the other.
+//!
+//! ```text
+//! scan (walk + compare) -> content (read, chunk, name, compress; N workers) -> packer -> upload
+//!          \                     |
+//!           `-- order kept by --- catalogue (hunks, references) --> recovery point
+//! ```
+//! **Invariant**: the point is written after every pack and segment it needs, and only when all stages ended well.
+
+mod catalogue;
+mod content;
+mod executor;
+mod known;
+mod packer;
+mod parent;
+mod scan;
+
+use crate::chunker::Chunker;
+use crate::progress::{Finding, FindingKind, Phase, Progress, Stop, StopKind};
+use crate::source::{SourceError, SourceOptions, Walk};
+use nightkeep_vault::codec::Time;
+use nightkeep_vault::id::{MachineId, PointId};
+use nightkeep_vault::record::point::{BackupSet, CivilTime, PointBody, PointHeader, StoredFinding, Totals};
+use nightkeep_vault::record::session::Outcome;
+use nightkeep_vault::session::Session;
+use nightkeep_vault::vault::{Vault, VaultError};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use executor::Executor;
+
+/// Findings kept in the point and in the report; the count goes on.
+pub const FINDINGS_MAX: usize = 100;
+
+/// The plan a run belongs to.
+#[derive(Debug, Clone)]
+pub struct PlanRef {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Its name.
+    pub name: String,
+}
+
+/// What to back up, and as what.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The source.
+    pub source: SourceOptions,
+    /// This machine's name, for people; an owner's machine also takes its id from it.
+    pub machine_name: String,
+    /// The plan, when there is one.
+    pub plan: Option<PlanRef>,
+    /// The backup set.
+    pub set: BackupSet,
+    /// The scheduled occurrence that the run serves.
+    pub occurrence: Option<CivilTime>,
+    /// The version of this program.
+    pub agent_version: String,
+    /// Threads or not, and how many.
+    pub executor: Executor,
+    /// Wished size of a data pack in bytes.
+    pub pack_bytes: usize,
+    /// Level of zstd, 1 to 19.
+    pub compression_level: i32,
+}
+
+impl BackupOptions {
+    /// The usual options for a source.
+    pub fn new(source: SourceOptions, machine_name: impl Into<String>) -> Self {
+        Self {
+            source,
+            machine_name: machine_name.into(),
+            plan: None,
+            set: BackupSet::None,
+            occurrence: None,
+            agent_version: String::new(),
+            executor: Executor::default(),
+            pack_bytes: 16 << 20,
+            compression_level: 3,
+        }
+    }
+}
+
+/// Gives the time. Passed in, so that a simulation has its own.
+pub trait Clock: Send + Sync {
+    /// The moment, with the machine's civil time.
+    fn now(&self) -> CivilTime;
+}
+
+/// What a run made.
+#[derive(Debug, Clone)]
+pub struct BackupReport {
+    /// The machine in its vault.
+    pub machine: MachineId,
+    /// The recovery point.
+    pub point: PointId,
+    /// What was counted.
+    pub totals: Totals,
+    /// The first findings.
+    pub findings: Vec<Finding>,
+    /// When it began.
+    pub started: CivilTime,
+    /// When it ended.
+    pub finished: CivilTime,
+    /// The parent it was compared with.
+    pub parent: Option<PointId>,
+}
+
+/// Why a run made no recovery point.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The vault or its storage failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The source cannot be read at all.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Somebody asked to stop.
+    #[error("stopped before the recovery point was written")]
+    Stopped(StopKind),
+    /// A compressed block does not give back what went in: memory or processor are at fault.
+    #[error("{0} did not survive a check in memory; test this machine's memory before the next backup")]
+    Hardware(&'static str),
+    /// A worker ended without a word.
+    #[error("a worker of the backup failed; its last words are in the log")]
+    Worker,
+}
+
+/// Backs up and writes one recovery point.
+pub fn run(
+    vault: &Arc<Vault>,
+    options: &BackupOptions,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<BackupReport, BackupError> {
+    progress.phase(Phase::Preparing);
+    let started = clock.now();
+    let walk = Walk::new(options.source.clone())?;
+    let machine = vault.writer(&options.machine_name)?;
+    let session = Session::open(vault.clone(), machine, started.at)?;
+    let outcome = run_session(&session, walk, options, started, clock, progress, stop);
+    if let Err(error) = &outcome {
+        end_without_point(&session, error, clock.now().at)?;
+    }
+    outcome
+}
+
+/// A stop that discards takes back what was sent; an interrupted or failed run leaves it listed for the next one.
+fn end_without_point(session: &Session, error: &BackupError, now: Time) -> Result<(), BackupError> {
+    match error {
+        BackupError::Stopped(StopKind::Discard) => session.discard(now)?,
+        BackupError::Stopped(StopKind::Interrupt) => {
+            session.write_segment()?;
+            session.close(Outcome::Failed, now)?;
+        }
+        // The store may be the trouble; what cannot be closed is fenced later.
+        BackupError::Vault(_) | BackupError::Source(_) | BackupError::Hardware(_) | BackupError::Worker => {
+            let closed = session.write_segment().and_then(|()| session.close(Outcome::Failed, now));
+            if let Err(error) = closed {
+                tracing::debug!(%error, "The failed session stays open and will be fenced");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What all stages share.
+pub(crate) struct Shared<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) options: &'a BackupOptions,
+    pub(crate) chunker: Chunker,
+    pub(crate) known: known::Known,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) stop: &'a Stop,
+    findings: Mutex<(Vec<Finding>, u64)>,
+}
+
+impl Shared<'_> {
+    /// Notes a finding, for the report, the point and whoever watches.
+    pub(crate) fn finding(&self, finding: Finding) {
+        tracing::debug!(path = %finding.path_lossy(), kind = ?finding.kind, text = %finding.text, "A finding");
+        self.progress.finding(&finding);
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.1 += 1;
+        if findings.0.len() < FINDINGS_MAX {
+            findings.0.push(finding);
+        }
+    }
+
+    /// Fails when somebody asked to stop.
+    pub(crate) fn check_stop(&self) -> Result<(), BackupError> {
+        self.stop.requested().map_or(Ok(()), |kind| Err(BackupError::Stopped(kind)))
+    }
+}
+
+fn run_session(
+    session: &Session,
+    walk: Walk,
+    options: &BackupOptions,
+    started: CivilTime,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<BackupReport, BackupError> {
+    let vault = session.vault();
+    let source = source_id(options);
+    let index = Arc::new(vault.load_index(session.generation(), Some(session.machine().id))?);
+    let parent = parent::Parent::find(vault, session.machine().id, source, &index)?;
+    let parent_id = parent.as_ref().map(parent::Parent::id);
+    let shared = Shared {
+        session,
+        options,
+        chunker: Chunker::new(&vault.keys().chunk, vault.config().chunker),
+        known: known::Known::new(index),
+        progress,
+        stop,
+        findings: Mutex::default(),
+    };
+    if let Some(parent) = &parent {
+        let totals = parent.totals();
+        progress.estimate(totals.files, totals.bytes);
+    }
+    progress.phase(Phase::Transferring);
+    let catalogue = executor::run(&shared, walk, parent)?;
+    shared.check_stop()?;
+    progress.phase(Phase::Finishing);
+    let (findings, finding_count) = shared.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let finished = clock.now();
+    let mut totals = catalogue.totals;
+    totals.findings = finding_count;
+    (totals.bytes_stored, totals.objects) = session.stored();
+    let header = PointHeader {
+        machine: session.machine().id,
+        sequence: 0,
+        previous: [0; 32],
+        session: session.id(),
+        base: session.generation().number,
+        plan: options.plan.as_ref().map(|plan| plan.id),
+        plan_name: options.plan.as_ref().map(|plan| plan.name.clone()).unwrap_or_default(),
+        set: options.set,
+        occurrence: options.occurrence.clone(),
+        started: started.clone(),
+        finished: finished.clone(),
+        totals,
+        references: catalogue.references,
+        meta_packs: catalogue.meta_packs,
+        machine_name: options.machine_name.clone(),
+        agent_version: options.agent_version.clone(),
+        bootable: false,
+        snapshot_method: String::new(),
+        meta_epoch: 1,
+        complete: finding_count == 0,
+        source,
+    };
+    let body = PointBody {
+        hunk_list: Some(catalogue.hunk_list),
+        roots: options.source.roots.clone(),
+        users: catalogue.users,
+        groups: catalogue.groups,
+        findings: findings.iter().map(stored).collect(),
+    };
+    let point = session.commit(header, &body, finished.at)?;
+    (totals.bytes_stored, totals.objects) = session.stored();
+    Ok(BackupReport { machine: session.machine().id, point, totals, findings, started, finished, parent: parent_id })
+}
+
+fn stored(finding: &Finding) -> StoredFinding {
+    StoredFinding { kind: finding.kind as u64, path: finding.path.clone(), text: finding.text.clone() }
+}
+
+/// Points with the same source are each other's parents.
+fn source_id(options: &BackupOptions) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    if let Some(plan) = &options.plan {
+        hasher.update(&plan.id);
+    }
+    hasher.update(options.source.machine_root.as_os_str().as_encoded_bytes());
+    for root in &options.source.roots {
+        hasher.update(&[0]).update(root);
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    id
+}
+
+/// Names of the accounts in a catalogue, gathered as entries pass.
+#[derive(Default)]
+pub(crate) struct Names {
+    names: HashMap<u32, Option<String>>,
+}
+
+impl Names {
+    pub(crate) fn note(&mut self, id: u32, lookup: impl FnOnce(u32) -> Option<String>) {
+        self.names.entry(id).or_insert_with(|| lookup(id));
+    }
+
+    pub(crate) fn into_list(self) -> Vec<(u32, Vec<u8>)> {
+        let named = self.names.into_iter().filter_map(|(id, name)| Some((id, name?.into_bytes())));
+        let mut list: Vec<_> = named.collect();
+        list.sort();
+        list
+    }
+}
+
+/// Folders that a run must never back up: the vault it writes to, when that is a local folder.
+pub fn own_folders(vault_location: &str) -> Vec<PathBuf> {
+    let path = vault_location.strip_prefix("file://").unwrap_or(vault_location);
+    if path.contains("://") { Vec::new() } else { vec![PathBuf::from(path)] }
+}
+
+/// The finding for an error while reading.
+pub(crate) fn read_finding(path: &[u8], error: &std::io::Error) -> Finding {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => FindingKind::Vanished,
+        _ => FindingKind::Unreadable,
+    };
+    Finding { kind, path: path.to_vec(), text: error.to_string() }
+}

@@ -1,0 +1,188 @@
+//! The folder that is restored into.
+//!
+//! **Invariant**: a target that another command might be using, or that holds foreign files, is refused before anything
+//! is written; a marker tells an interrupted restore from a finished one.
+
+use super::{RunError, Shared, chain};
+use crate::progress::FindingKind;
+use nightkeep_platform::files::{FileKind, Timestamp};
+use nightkeep_platform::restore::{Attributes, IfExists, Node, RestoreError, TargetDir, write_at};
+use nightkeep_vault::catalogue::{Entry, EntryKind};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names the point that is being restored; removed at the end.
+const MARKER: &[u8] = b".nightkeep-restore";
+
+/// An opened target.
+pub(crate) struct Target {
+    root: Arc<TargetDir>,
+    path: PathBuf,
+    /// What happens to files that are there.
+    pub(crate) if_exists: IfExists,
+    /// The target holds an interrupted restore of the same point.
+    pub(crate) resumes: bool,
+    /// The directory of the last entry: the next one is mostly there too.
+    last: Mutex<Option<(Vec<u8>, Arc<TargetDir>)>>,
+}
+
+impl Target {
+    /// Creates the target where it is missing, and refuses one that holds something else.
+    pub(crate) fn prepare(path: &Path, point: &str, overwrite: bool) -> Result<Self, RunError> {
+        std::fs::create_dir_all(path).map_err(|source| RunError::Target {
+            path: path.to_path_buf(),
+            source: RestoreError {
+                operation: nightkeep_platform::restore::Operation::Create,
+                name: b".".to_vec(),
+                source,
+            },
+        })?;
+        let failed = |source| RunError::Target { path: path.to_path_buf(), source };
+        let root = TargetDir::open(path).map_err(failed)?;
+        let interrupted = read_marker(&root);
+        let resumes = interrupted.as_deref() == Some(point);
+        if let Some(other) = interrupted.filter(|_| !resumes && !overwrite) {
+            return Err(RunError::OtherRestore { path: path.to_path_buf(), other });
+        }
+        if !resumes && !overwrite && !root.is_empty().map_err(failed)? {
+            return Err(RunError::NotEmpty(path.to_path_buf()));
+        }
+        let marker = root.create_file(MARKER, IfExists::Replace).map_err(failed)?;
+        write_at(&marker, point.as_bytes(), 0).map_err(|source| {
+            failed(RestoreError { operation: nightkeep_platform::restore::Operation::Write, name: MARKER.to_vec(), source })
+        })?;
+        let if_exists = if overwrite || resumes { IfExists::Replace } else { IfExists::Fail };
+        Ok(Self { root: Arc::new(root), path: path.to_path_buf(), if_exists, resumes, last: Mutex::default() })
+    }
+
+    /// The directory that holds a path; it was made before, as directories come first.
+    pub(crate) fn parent_of(&self, path: &[u8]) -> Result<Arc<TargetDir>, RestoreError> {
+        let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |slash| &path[..slash]);
+        if parent.is_empty() {
+            return Ok(self.root.clone());
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((path, dir)) = &*last
+            && path == parent
+        {
+            return Ok(dir.clone());
+        }
+        let dir = Arc::new(self.root.open_beneath(parent)?);
+        *last = Some((parent.to_vec(), dir.clone()));
+        Ok(dir)
+    }
+
+    /// Makes an entry that has no contents.
+    pub(crate) fn make(&self, dir: &TargetDir, entry: &Entry) -> Result<(), RestoreError> {
+        let (name, if_exists) = (entry.name(), self.if_exists);
+        let (major, minor) = entry.extras.device.unwrap_or_default();
+        match entry.kind {
+            EntryKind::Directory => dir.create_dir(name, if_exists).map(drop),
+            EntryKind::Symlink => {
+                dir.symlink(name, entry.extras.link_target.as_deref().unwrap_or_default(), if_exists)
+            }
+            EntryKind::Fifo => dir.node(name, Node::Fifo, if_exists),
+            EntryKind::Socket => dir.node(name, Node::Socket, if_exists),
+            EntryKind::CharDevice => dir.node(name, Node::CharDevice(major, minor), if_exists),
+            EntryKind::BlockDevice => dir.node(name, Node::BlockDevice(major, minor), if_exists),
+            EntryKind::File => dir.create_file(name, if_exists).map(drop),
+        }
+    }
+
+    /// Gives a file that was restored before a further name.
+    pub(crate) fn link(&self, dir: &TargetDir, name: &[u8], first: &[u8]) -> Result<(), RestoreError> {
+        let slash = first.iter().rposition(|byte| *byte == b'/');
+        let (parent, original) = slash.map_or((&[][..], first), |slash| (&first[..slash], &first[slash + 1..]));
+        if parent.is_empty() {
+            return dir.hard_link(name, &self.root, original, self.if_exists);
+        }
+        dir.hard_link(name, &self.root.open_beneath(parent)?, original, self.if_exists)
+    }
+
+    /// Makes everything durable and removes the marker.
+    pub(crate) fn finish(&self) -> Result<(), RunError> {
+        let failed = |source| RunError::Target { path: self.path.clone(), source };
+        let before = self.root.as_dir().self_meta().ok();
+        self.root.remove(MARKER).map_err(failed)?;
+        if let Some(meta) = before {
+            // Removing the marker touched the target's own time, which may have been restored.
+            let (kind, mode, modified) = (FileKind::Directory, meta.mode, meta.modified);
+            self.root.set_own_attributes(&Attributes { kind, mode, uid: meta.uid, gid: meta.gid, modified, xattrs: &[] });
+        }
+        self.root.sync_filesystem().map_err(failed)
+    }
+}
+
+fn read_marker(root: &TargetDir) -> Option<String> {
+    let file = root.as_dir().open_file(MARKER).ok()?;
+    let mut text = String::new();
+    file.take(256).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+pub(crate) fn file_kind(kind: EntryKind) -> FileKind {
+    match kind {
+        EntryKind::File => FileKind::Regular,
+        EntryKind::Directory => FileKind::Directory,
+        EntryKind::Symlink => FileKind::Symlink,
+        EntryKind::Fifo => FileKind::Fifo,
+        EntryKind::Socket => FileKind::Socket,
+        EntryKind::CharDevice => FileKind::CharDevice,
+        EntryKind::BlockDevice => FileKind::BlockDevice,
+    }
+}
+
+fn attributes(entry: &Entry) -> Attributes<'_> {
+    Attributes {
+        kind: file_kind(entry.kind),
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        modified: Timestamp { seconds: entry.modified.seconds, nanoseconds: entry.modified.nanoseconds },
+        xattrs: &entry.extras.xattrs,
+    }
+}
+
+impl Shared<'_> {
+    /// Notes an entry that could not be made.
+    pub(crate) fn unrestored(&self, entry: &Entry, error: &RestoreError) -> Result<(), RunError> {
+        if error.source.kind() == std::io::ErrorKind::StorageFull {
+            let source = RestoreError {
+                operation: error.operation,
+                name: error.name.clone(),
+                source: std::io::Error::new(error.source.kind(), "no space left; free space and run the same command again"),
+            };
+            return Err(RunError::Target { path: self.target.path.clone(), source });
+        }
+        self.finding(FindingKind::Unrestored, &entry.path, chain(error));
+        Ok(())
+    }
+
+    /// Sets an entry's metadata; what is refused is a finding.
+    pub(crate) fn set_attributes(&self, dir: &TargetDir, entry: &Entry) {
+        self.note_refused(entry, &dir.set_attributes(entry.name(), &attributes(entry)));
+    }
+
+    /// Sets a directory's metadata, when all below it is done.
+    pub(crate) fn set_directory(&self, entry: &Entry) {
+        let refused = if entry.path.is_empty() {
+            // The root of the machine lends its metadata to the target only when it was backed up itself.
+            if entry.extras.ancestor { Vec::new() } else { self.target.root.set_own_attributes(&attributes(entry)) }
+        } else {
+            match self.target.parent_of(&entry.path) {
+                Ok(dir) => dir.set_attributes(entry.name(), &attributes(entry)),
+                Err(error) => vec![error],
+            }
+        };
+        if !entry.extras.ancestor {
+            self.note_refused(entry, &refused);
+        }
+    }
+
+    fn note_refused(&self, entry: &Entry, refused: &[RestoreError]) {
+        if let Some(first) = refused.first() {
+            self.finding(FindingKind::Metadata, &entry.path, chain(first));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Walks the source in catalogue order, directory handle by directory handle.
+//!
+//! **Invariant**: memory grows with the largest directory on the way down, not with the number of files.
+
+use crate::exclude::Excludes;
+use crate::progress::{Finding, FindingKind};
+use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta};
+use nightkeep_platform::mounts::{MountClass, Mounts};
+use nightkeep_platform::names;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What to walk.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    /// The folder that counts as the machine's root; `/` in production.
+    pub machine_root: PathBuf,
+    /// Paths from that root to back up; the empty path is everything.
+    pub roots: Vec<Vec<u8>>,
+    /// Patterns left out.
+    pub excludes: Excludes,
+    /// Folders left out by their place: our own state, the vault that is being written.
+    pub skip: Vec<PathBuf>,
+    /// Leave out pseudo and network filesystems and every folder that holds a vault ("entire machine").
+    pub entire_machine: bool,
+}
+
+/// An entry of the source, with the handle of the directory it is in.
+#[derive(Debug, Clone)]
+pub struct SourceEntry {
+    /// Its directory; none for the machine's root itself.
+    pub dir: Option<Arc<Dir>>,
+    /// Its name in that directory.
+    pub name: Vec<u8>,
+    /// Its path from the machine's root.
+    pub path: Vec<u8>,
+    /// Its metadata when it was listed.
+    pub meta: FileMeta,
+    /// Listed only as a parent of a root.
+    pub ancestor: bool,
+}
+
+/// What the walk comes upon.
+#[derive(Debug)]
+pub enum Step {
+    /// An entry to back up.
+    Entry(Box<SourceEntry>),
+    /// A file or directory that could not be looked at.
+    Finding(Finding),
+}
+
+/// Why a walk cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A path that was asked for is not there.
+    #[error("cannot read {}; check the path and the rights of this account", path.display())]
+    Root {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The walk; see [`Walk::next_step`].
+pub struct Walk {
+    options: SourceOptions,
+    skip: BTreeSet<(u64, u64)>,
+    mounts: Option<Mounts>,
+    stack: Vec<Frame>,
+    /// The entry to answer next: the root at first, later a directory whose finding came before it.
+    pending: Option<Box<SourceEntry>>,
+}
+
+/// A directory whose entries are being visited.
+struct Frame {
+    dir: Arc<Dir>,
+    path: Vec<u8>,
+    entries: std::vec::IntoIter<DirEntry>,
+    device: u64,
+    /// Whether every entry is taken, or only those on the way to a root.
+    whole: bool,
+}
+
+impl Walk {
+    /// Opens the machine's root and checks that every wanted root is there.
+    pub fn new(options: SourceOptions) -> Result<Self, SourceError> {
+        let at = |path: &Path, source| SourceError::Root { path: path.to_path_buf(), source };
+        let root = Arc::new(Dir::open(&options.machine_root).map_err(|error| at(&options.machine_root, error))?);
+        let meta = root.self_meta().map_err(|error| at(&options.machine_root, error))?;
+        for wanted in &options.roots {
+            let path = names::join(&options.machine_root, wanted).unwrap_or_else(|| options.machine_root.clone());
+            std::fs::symlink_metadata(&path).map_err(|error| at(&path, error))?;
+        }
+        let skip = options.skip.iter().filter_map(|path| Dir::open(path).ok()?.self_meta().ok());
+        let skip = skip.map(|meta| (meta.device, meta.inode)).collect();
+        let mounts = if options.entire_machine { Mounts::read().ok() } else { None };
+        let whole = options.roots.iter().any(Vec::is_empty);
+        let entry = SourceEntry { dir: None, name: Vec::new(), path: Vec::new(), meta, ancestor: !whole };
+        let mut walk = Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)) };
+        let entries = root.read().map_err(|error| at(&walk.options.machine_root, error))?;
+        walk.push(root, Vec::new(), entries, meta.device, whole);
+        Ok(walk)
+    }
+
+    /// The next entry or finding; none at the end.
+    pub fn next_step(&mut self) -> Option<Step> {
+        if let Some(entry) = self.pending.take() {
+            return Some(Step::Entry(entry));
+        }
+        loop {
+            let frame = self.stack.last_mut()?;
+            let Some(entry) = frame.entries.next() else {
+                self.stack.pop();
+                continue;
+            };
+            let path = if frame.path.is_empty() { entry.name.clone() } else { [&frame.path, b"/".as_slice(), &entry.name].concat() };
+            let (whole, ancestor) = match self.options.wants(&path, frame.whole) {
+                Wanted::No => continue,
+                Wanted::Whole => (true, false),
+                Wanted::Ancestor => (false, true),
+            };
+            let meta = match entry.meta {
+                Ok(meta) => meta,
+                Err(error) => return Some(Step::Finding(unreadable(path, &error))),
+            };
+            let is_dir = meta.kind == FileKind::Directory;
+            if self.options.excludes.excludes(&path, is_dir) {
+                continue;
+            }
+            let (dir, device) = (frame.dir.clone(), frame.device);
+            let found = Box::new(SourceEntry { dir: Some(dir), name: entry.name, path, meta, ancestor });
+            let descent = if is_dir { self.descend(&found, device, whole) } else { Descent::Nothing };
+            match descent {
+                Descent::LeftOut => continue,
+                Descent::Nothing => return Some(Step::Entry(found)),
+                Descent::Finding(finding) => {
+                    self.pending = Some(found);
+                    return Some(Step::Finding(finding));
+                }
+            }
+        }
+    }
+
+    /// Opens a directory and puts its entries next. Its own entry is returned by the caller first.
+    fn descend(&mut self, entry: &SourceEntry, parent_device: u64, whole: bool) -> Descent {
+        let (Some(parent), meta) = (&entry.dir, &entry.meta) else { return Descent::Nothing };
+        if self.skip.contains(&(meta.device, meta.inode)) {
+            return Descent::LeftOut;
+        }
+        let crosses = meta.device != parent_device;
+        if crosses && self.mounts.as_ref().is_some_and(|mounts| mounts.class_of(meta.device) != MountClass::Local) {
+            // The mount point itself is kept, what is mounted there is not.
+            return Descent::Nothing;
+        }
+        let opened = parent.open_dir(&entry.name).and_then(|dir| dir.read().map(|entries| (dir, entries)));
+        match opened {
+            Ok((_, entries)) if self.options.entire_machine && holds_vault(&entries) => {
+                tracing::info!(path = %String::from_utf8_lossy(&entry.path), "A folder that holds a vault is left out");
+                Descent::LeftOut
+            }
+            Ok((dir, entries)) => {
+                self.push(Arc::new(dir), entry.path.clone(), entries, meta.device, whole);
+                Descent::Nothing
+            }
+            Err(error) => Descent::Finding(unreadable(entry.path.clone(), &error)),
+        }
+    }
+
+    fn push(&mut self, dir: Arc<Dir>, path: Vec<u8>, entries: Vec<DirEntry>, device: u64, whole: bool) {
+        self.stack.push(Frame { dir, path, entries: entries.into_iter(), device, whole });
+    }
+}
+
+enum Descent {
+    Nothing,
+    LeftOut,
+    Finding(Finding),
+}
+
+enum Wanted {
+    No,
+    Ancestor,
+    Whole,
+}
+
+impl SourceOptions {
+    /// How a path relates to the wanted roots.
+    fn wants(&self, path: &[u8], parent_whole: bool) -> Wanted {
+        if parent_whole {
+            return Wanted::Whole;
+        }
+        let within = nightkeep_vault::reader::is_within;
+        if self.roots.iter().any(|root| within(path, root)) {
+            Wanted::Whole
+        } else if self.roots.iter().any(|root| within(root, path)) {
+            Wanted::Ancestor
+        } else {
+            Wanted::No
+        }
+    }
+}
+
+/// A vault on a local disk shows by its configuration and its folders for packs.
+fn holds_vault(entries: &[DirEntry]) -> bool {
+    let has = |name: &[u8]| entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).is_ok();
+    has(b"cfg") && (has(b"p") || has(b"keys") || has(b"w"))
+}
+
+fn unreadable(path: Vec<u8>, error: &std::io::Error) -> Finding {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => FindingKind::Vanished,
+        _ => FindingKind::Unreadable,
+    };
+    Finding { kind, path, text: error.to_string() }
+}
+
+/// How many files and bytes a walk would find: the estimate of a first backup.
+pub fn measure(options: &SourceOptions, stop: impl Fn() -> bool) -> Option<(u64, u64)> {
+    let mut walk = Walk::new(options.clone()).ok()?;
+    let (mut files, mut bytes) = (0, 0);
+    while let Some(step) = walk.next_step() {
+        if stop() {
+            return None;
+        }
+        if let Step::Entry(entry) = step
+            && entry.meta.kind == FileKind::Regular
+        {
+            files += 1;
+            bytes += entry.meta.bytes;
+        }
+    }
+    Some((files, bytes))
+}
