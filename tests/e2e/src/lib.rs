@@ -1,1 +1,1 @@
-//! The whole system, as a user sees it.
+//! The whole system, as a user sees it: the tests are in `tests/whole`, one binary so that they link once.

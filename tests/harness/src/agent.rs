@@ -90,8 +90,14 @@ impl CommandLine {
             Command::new(&self.program)
         };
         command.args(arguments).arg("--state-dir").arg(self.state_dir());
+        command.arg("--identity-dir").arg(self.home.path().join("identity"));
         command.env("NIGHTKEEP_PASSPHRASE", PASSPHRASE).env("HOME", self.home.path()).env_remove("RUST_LOG");
         command
+    }
+
+    /// A folder of its own that no other machine of a test touches.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Runs the command to its end.

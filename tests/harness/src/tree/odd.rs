@@ -32,7 +32,7 @@ pub fn odd(root: &Path, options: OddOptions) -> Result<()> {
     links(&root.join("links"))?;
     nodes(&root.join("nodes"), options)?;
     attributes(&root.join("attributes"), options)?;
-    modes_and_times(&root.join("modes"))?;
+    modes_and_times(&root.join("modes"), options)?;
     Ok(())
 }
 
@@ -145,10 +145,12 @@ fn access_lists(dir: &Path) -> Result<()> {
     set(&["-m", "u:65534:r-x", "-m", "d:u:65534:rwx"], &dir.join("folder"))
 }
 
-fn modes_and_times(dir: &Path) -> Result<()> {
+fn modes_and_times(dir: &Path, options: OddOptions) -> Result<()> {
     fs::create_dir_all(dir.join("read-only folder"))?;
     fs::write(dir.join("read-only folder/inside"), "x")?;
-    for (index, mode) in [0o400, 0o4755, 0o2755, 0o1777, 0o000, 0o666].into_iter().enumerate() {
+    // A file without any right is unreadable to its own owner.
+    let least = if options.as_root { 0o000 } else { 0o400 };
+    for (index, mode) in [0o4755, 0o2755, 0o1777, 0o666, 0o600, least].into_iter().enumerate() {
         let path = dir.join(format!("{mode:04o}"));
         fs::write(&path, "x")?;
         let nanoseconds = Duration::from_nanos(123_456_789 * (index as u64 + 1));

@@ -1,0 +1,10 @@
+//! The whole system, as a user sees it: real binaries, real trees, real kills.
+//!
+//! A test that needs something the machine lacks (root, rsync, a browser) does what it can and says what it left out.
+#![cfg(target_os = "linux")]
+
+mod crashes;
+mod faults;
+mod restores;
+mod support;
+mod thrift;
