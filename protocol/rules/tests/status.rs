@@ -354,12 +354,15 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop::sample::select(vec![Outcome::Ok, Outcome::Warning, Outcome::Error, Outcome::Cancelled, Outcome::Interrupted])
 }
 
+/// Applied, results, newest point and last movement in hours ago, and which schedule.
+type DrawnPlan = (i64, Vec<(i64, Outcome)>, Option<i64>, Option<i64>, usize);
+
 #[derive(Debug, Clone)]
 struct Drawn {
     class: MachineClass,
     agent: u8,
     heard: i64,
-    plans: Vec<(i64, Vec<(i64, Outcome)>, Option<i64>, Option<i64>, usize)>,
+    plans: Vec<DrawnPlan>,
     online: Vec<(i64, i64)>,
     pause: Option<(i64, Option<i64>)>,
 }
