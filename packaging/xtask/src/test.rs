@@ -12,6 +12,12 @@ use clap::ValueEnum;
 
 use crate::{run, workspace};
 
+/// Crates whose tests start the binaries of others.
+const WHOLE: &[&str] = &["nightkeep-e2e", "nightkeep-harness"];
+
+/// The binaries they start; built first, they are built once.
+const BINARIES: &[&str] = &["-p", "nightkeep-agent", "-p", "nightkeep-host", "-p", "nightkeep-monitor"];
+
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -55,10 +61,10 @@ pub(crate) fn changed() -> Result<()> {
 }
 
 fn test(packages: &[String], names: &[String]) -> Result<()> {
-    // Tests of the whole start these binaries; built here, they are built once.
-    let bins =
-        ["build", "--locked", "--bins", "-p", "nightkeep-agent", "-p", "nightkeep-host", "-p", "nightkeep-monitor"];
-    run::step("build", run::cargo().args(bins))?;
+    let whole = packages.is_empty() || packages.iter().any(|package| WHOLE.contains(&package.as_str()));
+    if whole {
+        run::step("build", run::cargo().args(["build", "--locked", "--bins"]).args(BINARIES))?;
+    }
     let nextest = run::is_there("cargo-nextest", &["nextest"]);
     let mut command = run::cargo();
     command.args(if nextest { ["nextest", "run"].as_slice() } else { &["test"] }).args(["--locked", "--no-fail-fast"]);
@@ -69,7 +75,9 @@ fn test(packages: &[String], names: &[String]) -> Result<()> {
     if !names.is_empty() {
         command.arg("--").args(names);
     }
-    command.env("NIGHTKEEP_BIN_DIR", crate::root().join("target/debug"));
+    if whole {
+        command.env("NIGHTKEEP_BIN_DIR", crate::root().join("target/debug"));
+    }
     let (count, success) = counted(&mut command)?;
     println!("{} passed, {} failed", count.passed, count.failed);
     if !success {
