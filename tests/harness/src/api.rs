@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -46,14 +46,17 @@ impl Api {
 
     /// Sends a request and answers status and body; a body that is not JSON comes as a string.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
-        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base));
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.with_context(|| format!("{method} {path} got no answer"))?;
-        let status = response.status();
-        let text = response.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        answer(request).await
+    }
+
+    /// A request to be filled in and given to [`answer`]; `path` may be a whole address.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let address = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
+        self.client.request(method, address)
     }
 
     /// GET that must succeed.
@@ -73,6 +76,14 @@ impl Api {
         }
         Ok(answer)
     }
+}
+
+/// Sends the request and answers status and body; a body that is not JSON comes as a string.
+pub async fn answer(request: RequestBuilder) -> Result<(StatusCode, Value)> {
+    let response = request.send().await.context("a request got no answer")?;
+    let status = response.status();
+    let text = response.text().await?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
 /// Accepts a certificate by its public key alone.

@@ -9,5 +9,6 @@ pub mod binaries;
 pub mod cluster;
 pub mod compare;
 pub mod process;
+pub mod rogue;
 pub mod tree;
 pub mod wait;

@@ -1,0 +1,93 @@
+//! A headless Chromium behind chromedriver, and the pictures it takes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fantoccini::{Client, ClientBuilder};
+use nightkeep_harness::process::Process;
+use nightkeep_harness::wait::wait_for;
+use serde_json::json;
+
+const START_AT_MOST: Duration = Duration::from_secs(30);
+
+/// One browser window of 1280 by 800.
+pub(crate) struct Browser {
+    /// The window.
+    pub(crate) client: Client,
+    pictures: PathBuf,
+    // Ends after the window's session.
+    _driver: Process,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts a browser that keeps pictures and its log in `output`; nothing where none is installed.
+    pub(crate) async fn start(output: &Path) -> Result<Option<Self>> {
+        if Command::new("chromedriver").arg("--version").output().is_err() {
+            return Ok(None);
+        }
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0");
+        let mut driver = Process::start("chromedriver", command, &output.join("chromedriver.log"))?;
+        let port = wait_for("chromedriver's port", START_AT_MOST, || {
+            driver.must_live()?;
+            Ok(port_in(&driver.log()?))
+        })?;
+        let profile = tempfile::tempdir()?;
+        let client = ClientBuilder::rustls()?
+            .capabilities(capabilities(profile.path())?)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .context("the browser did not start")?;
+        Ok(Some(Self { client, pictures: output.to_owned(), _driver: driver, _profile: profile }))
+    }
+
+    /// Keeps a picture of the window as `NAME.png`.
+    pub(crate) async fn picture(&self, name: &str) -> Result<()> {
+        let picture = self.client.screenshot().await?;
+        Ok(std::fs::write(self.pictures.join(format!("{name}.png")), picture)?)
+    }
+
+    /// The page's visible text.
+    pub(crate) async fn text(&self) -> Result<String> {
+        let text = self.client.execute("return document.body.innerText", Vec::new()).await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until the page's text satisfies `condition`.
+    pub(crate) async fn wait_for_text(&self, what: &str, condition: impl Fn(&str) -> bool) -> Result<String> {
+        nightkeep_harness::wait::wait_for_async(what, Duration::from_secs(120), || async {
+            let text = self.text().await?;
+            Ok(condition(&text).then_some(text))
+        })
+        .await
+    }
+}
+
+fn capabilities(profile: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let arguments = [
+        "--headless=new".to_owned(),
+        // Root may not use Chromium's own sandbox; the page is ours.
+        "--no-sandbox".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--window-size=1280,800".to_owned(),
+        format!("--user-data-dir={}", profile.display()),
+    ];
+    let value = json!({ "acceptInsecureCerts": true, "goog:chromeOptions": { "args": arguments } });
+    value.as_object().cloned().context("capabilities are an object")
+}
+
+/// `ChromeDriver was started successfully on port 41234.`
+fn port_in(log: &str) -> Option<u16> {
+    let rest = log.split("successfully on port ").nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[test]
+fn the_drivers_port_is_found_in_its_log() {
+    assert_eq!(port_in("x\nChromeDriver was started successfully on port 41234.\n"), Some(41234));
+    assert_eq!(port_in("Starting ChromeDriver"), None);
+}
