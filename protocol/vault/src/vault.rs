@@ -9,7 +9,8 @@ use crate::index::Index;
 use crate::keys::{CustomerRoot, MachineKeys, VaultKeys};
 use crate::object::{OBJECT_BYTES_MAX, ObjectError};
 use crate::pack::{Area, PACK_BYTES_MAX, PackError, PackKeys};
-use crate::record::config::{Config, Custody, ChunkerParams};
+use crate::record::config::{ChunkerParams, Config, Custody};
+use crate::record::epoch::{self, Epoch};
 use crate::record::generation::{self, Generation, Keeper};
 use crate::record::machine::{self, MachineRecord};
 use crate::record::point::Point;
@@ -131,6 +132,8 @@ pub struct Vault {
     keys: VaultKeys,
     root: Option<CustomerRoot>,
     own: Option<MachineKeys>,
+    /// New packs are sealed to this.
+    epoch: Epoch,
 }
 
 /// Where a point stands with retention.
@@ -200,7 +203,10 @@ impl Vault {
             custody,
         };
         match store.put_create(&Config::name(), &config.seal(&root.maintenance(vault)))? {
-            Put::Created => Ok(Self { keys: root.vault_keys(vault), store, config, root: Some(root), own: None }),
+            Put::Created => {
+                let epoch = Epoch { number: 1, public: config.vault_public };
+                Ok(Self { keys: root.vault_keys(vault), store, config, root: Some(root), own: None, epoch })
+            }
             Put::Exists => Err(VaultError::Exists { location: store.location() }),
         }
     }
@@ -238,7 +244,12 @@ impl Vault {
         if !genuine {
             return Err(VaultError::Forged { location: store.location() });
         }
-        Ok(Self { keys: root.vault_keys(vault), store, config, root: Some(root), own: None })
+        let keys = root.vault_keys(vault);
+        let epoch = newest_epoch(&*store, &config, &keys)?;
+        if epoch.public != root.key_pair(vault, epoch.number).public() {
+            return Err(VaultError::Forged { location: store.location() });
+        }
+        Ok(Self { keys, store, config, root: Some(root), own: None, epoch })
     }
 
     /// Opens a vault as one of its machines, which can write, and read its own catalogues, but no data.
@@ -255,7 +266,8 @@ impl Vault {
         if config.maintenance_public != pins.maintenance_public || config.vault_public != pins.vault_public {
             return Err(VaultError::Forged { location: store.location() });
         }
-        Ok(Self { store, config, keys, root: None, own: Some(own) })
+        let epoch = newest_epoch(&*store, &config, &keys)?;
+        Ok(Self { store, config, keys, root: None, own: Some(own), epoch })
     }
 
     /// The store.
@@ -285,7 +297,20 @@ impl Vault {
 
     /// The epoch new pack keys are sealed to, and its public key.
     pub fn sealing_key(&self) -> (u32, SealingPublicKey) {
-        (1, self.config.vault_public)
+        (self.epoch.number, self.epoch.public)
+    }
+
+    /// Begins a new epoch: what is written from now on is sealed to a new key pair. What was written stays readable.
+    pub fn rotate(&mut self) -> Result<u32, VaultError> {
+        let root = self.owner("rotating the vault's key")?;
+        let number = self.epoch.number + 1;
+        let epoch = Epoch { number, public: root.key_pair(self.id(), number).public() };
+        let bytes = epoch.seal(self.id(), &self.keys, &root.maintenance(self.id()));
+        match self.store.put_create(&epoch.name(), &bytes)? {
+            Put::Created => self.epoch = epoch,
+            Put::Exists => return Err(VaultError::Conflict { name: epoch.name() }),
+        }
+        Ok(number)
     }
 
     fn maintenance(&self, operation: &'static str) -> Result<SigningKey, VaultError> {
@@ -585,6 +610,18 @@ impl Vault {
         let sequence = number_of(&newest.name).unwrap_or(0).max(newest_record);
         Ok((sequence, *blake3::hash(&bytes).as_bytes()))
     }
+}
+
+/// The epoch that new packs are sealed to.
+fn newest_epoch(store: &dyn Store, config: &Config, keys: &VaultKeys) -> Result<Epoch, VaultError> {
+    for info in store.list_all(epoch::PREFIX)?.iter().rev() {
+        let bytes = store.get(&info.name, OBJECT_BYTES_MAX)?;
+        match Epoch::open(config.vault, &info.name, &bytes, keys, config.maintenance_public) {
+            Ok(epoch) => return Ok(epoch),
+            Err(error) => tracing::warn!(name = %info.name, %error, "An epoch that the owner did not sign is ignored"),
+        }
+    }
+    Ok(Epoch { number: 1, public: config.vault_public })
 }
 
 fn sequence_of_record(name: &ObjectName) -> Option<u64> {

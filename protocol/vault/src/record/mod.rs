@@ -4,6 +4,7 @@
 //! its signature were checked.
 
 pub mod config;
+pub mod epoch;
 pub mod generation;
 pub mod machine;
 pub mod point;

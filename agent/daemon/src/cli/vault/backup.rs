@@ -1,0 +1,178 @@
+//! `backup`: folders and files into a vault, one recovery point.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::{Datelike as _, Offset as _};
+use nightkeep_engine::backup::{self, BackupError, BackupOptions, BackupReport, Clock};
+use nightkeep_engine::exclude::Excludes;
+use nightkeep_engine::progress::StopKind;
+use nightkeep_engine::source::SourceOptions;
+use nightkeep_platform::names;
+use nightkeep_rules::sets::SetHistory;
+use nightkeep_vault::record::point::{BackupSet, CivilTime};
+use nightkeep_vault::vault::Vault;
+use nightkeep_wire::plan::WeeklyAnchor;
+use nightkeep_wire::report::BackupSet as PlanSet;
+use serde::Serialize;
+
+use super::progress::{FindingDocument, Watcher, stop_on_signal};
+use super::{init, open, text};
+use crate::cli::args::Globals;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::cli::vault_args::BackupArgs;
+
+/// The machine's own clock and zone.
+pub(crate) struct LocalClock;
+
+impl Clock for LocalClock {
+    fn now(&self) -> CivilTime {
+        let zone = iana_time_zone::get_timezone().unwrap_or_else(|_| "UTC".into());
+        let offset_minutes = chrono::Local::now().offset().fix().local_minus_utc() / 60;
+        CivilTime { at: init::now(), offset_minutes, zone }
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    event: &'static str,
+    recovery_point: String,
+    machine: String,
+    set: &'static str,
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    files_new: u64,
+    files_changed: u64,
+    files_unchanged: u64,
+    bytes_read: u64,
+    bytes_new: u64,
+    bytes_stored: u64,
+    objects: u64,
+    seconds: f64,
+    finding_count: u64,
+    findings: Vec<FindingDocument>,
+}
+
+/// Backs up.
+pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> {
+    let began = std::time::Instant::now();
+    let excludes = Excludes::new(&args.exclude).map_err(|error| Failure::usage(format!("{:#}", anyhow::Error::from(error))))?;
+    let vault = Arc::new(open::owner(&args.vault)?);
+    let roots = args.paths.iter().map(|path| root_of(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let entire_machine = roots.iter().any(Vec::is_empty);
+    let mut skip = backup::own_folders(&vault.store().location());
+    skip.extend(globals.state_dir.clone());
+    let source = SourceOptions { machine_root: PathBuf::from("/"), roots: outermost(roots), excludes, skip, entire_machine };
+    let machine_name = open::machine_name(&args.vault);
+    let options = BackupOptions {
+        set: set_today(&vault, &machine_name)?,
+        agent_version: env!("CARGO_PKG_VERSION").into(),
+        ..BackupOptions::new(source, machine_name)
+    };
+    let (watcher, stop) = (Watcher::new(globals.json), stop_on_signal());
+    let outcome = backup::run(&vault, &options, &LocalClock, &watcher, &stop);
+    watcher.finish();
+    match outcome {
+        Ok(report) => {
+            tell(&report, &options, began.elapsed().as_secs_f64(), globals.json);
+            Ok(if report.totals.findings > 0 { Exit::Partial } else { Exit::Done })
+        }
+        Err(BackupError::Stopped(StopKind::Interrupt | StopKind::Discard)) => {
+            Err(Failure { exit: Exit::Stopped, ..Failure::new("stopped", "stopped; the next backup takes over what was sent") }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A path from the machine's root, links above it resolved; a link itself is backed up as a link.
+fn root_of(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let at = || format!("cannot read {}; check the path and the rights of this account", path.display());
+    let is_link = path.symlink_metadata().with_context(at)?.is_symlink();
+    let real = match (is_link, path.parent(), path.file_name()) {
+        (true, Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            parent.canonicalize().with_context(at)?.join(name)
+        }
+        _ => path.canonicalize().with_context(at)?,
+    };
+    let bytes = names::bytes_of(&real);
+    Ok(bytes.strip_prefix(b"/").unwrap_or(&bytes).to_vec())
+}
+
+/// Without roots that lie within others.
+fn outermost(mut roots: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    roots.sort_by(|a, b| nightkeep_vault::catalogue::compare_paths(a, b));
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for root in roots {
+        if !kept.iter().any(|outer| nightkeep_vault::reader::is_within(&root, outer)) {
+            kept.push(root);
+        }
+    }
+    kept
+}
+
+/// The backup set of a run today, by the default rules.
+fn set_today(vault: &Vault, machine_name: &str) -> anyhow::Result<BackupSet> {
+    let machine = nightkeep_vault::keys::machine_id_of_name(vault.keys(), machine_name);
+    let points = vault.points(machine)?;
+    let dates = points.points.iter().filter_map(|listed| {
+        let header = &listed.point.header;
+        text::civil(header.occurrence.as_ref().unwrap_or(&header.started)).map(|at| at.date_naive())
+    });
+    let today = chrono::Local::now().date_naive();
+    debug_assert!(today.year() > 0);
+    Ok(match SetHistory::new(dates).set_of(today, WeeklyAnchor::OnDay) {
+        PlanSet::Monthly => BackupSet::Monthly,
+        PlanSet::Weekly => BackupSet::Weekly,
+        PlanSet::Daily => BackupSet::Daily,
+    })
+}
+
+fn tell(report: &BackupReport, options: &BackupOptions, seconds: f64, json: bool) {
+    let totals = &report.totals;
+    if json {
+        output::json(&Document {
+            event: "done",
+            recovery_point: report.point.to_string(),
+            machine: options.machine_name.clone(),
+            set: text::set(options.set),
+            files: totals.files,
+            directories: totals.directories,
+            bytes: totals.bytes,
+            files_new: totals.files_new,
+            files_changed: totals.files_changed,
+            files_unchanged: totals.files_unchanged,
+            bytes_read: totals.bytes_read,
+            bytes_new: totals.bytes_new,
+            bytes_stored: totals.bytes_stored,
+            objects: totals.objects,
+            seconds,
+            finding_count: totals.findings,
+            findings: report.findings.iter().map(FindingDocument::from).collect(),
+        });
+        return;
+    }
+    output::note(format_args!(
+        "{} files, {} ({} new, {} changed, {} unchanged)",
+        text::count(totals.files),
+        text::bytes(totals.bytes),
+        text::count(totals.files_new),
+        text::count(totals.files_changed),
+        text::count(totals.files_unchanged),
+    ));
+    output::note(format_args!(
+        "read {}, new to the vault {}, stored {} in {} objects, {seconds:.1} s",
+        text::bytes(totals.bytes_read),
+        text::bytes(totals.bytes_new),
+        text::bytes(totals.bytes_stored),
+        text::count(totals.objects),
+    ));
+    if totals.findings > 0 {
+        output::note(format_args!("done with warnings: {} findings, listed above", text::count(totals.findings)));
+    }
+    output::line(report.point);
+}

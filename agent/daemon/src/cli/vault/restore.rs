@@ -1,0 +1,85 @@
+//! `restore`: a recovery point, or a part of one, into a folder.
+
+use std::sync::Arc;
+
+use nightkeep_engine::restore::{self, RestoreOptions, RunError};
+use serde::Serialize;
+
+use super::progress::{FindingDocument, Watcher, stop_on_signal};
+use super::{list, open, text};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::cli::vault_args::RestoreArgs;
+
+#[derive(Serialize)]
+struct Document {
+    event: &'static str,
+    recovery_point: String,
+    target: String,
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    seconds: f64,
+    finding_count: u64,
+    findings: Vec<FindingDocument>,
+}
+
+/// Restores.
+pub(super) fn run(args: &RestoreArgs, json: bool) -> anyhow::Result<Exit> {
+    let began = std::time::Instant::now();
+    let vault = Arc::new(open::owner(&args.vault)?);
+    let point = open::point(&vault, &args.vault, &args.point)?;
+    let options = RestoreOptions {
+        target: args.target.clone(),
+        include: args.include.iter().map(|path| list::from_root(path)).filter(|path| !path.is_empty()).collect(),
+        overwrite: args.overwrite,
+        workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+    };
+    let (watcher, stop) = (Watcher::new(json), stop_on_signal());
+    let outcome = restore::run(&vault, &point, &options, &watcher, &stop);
+    watcher.finish();
+    let report = outcome.map_err(explain)?;
+    let seconds = began.elapsed().as_secs_f64();
+    if json {
+        output::json(&Document {
+            event: "done",
+            recovery_point: point.id.to_string(),
+            target: args.target.display().to_string(),
+            files: report.files,
+            directories: report.directories,
+            bytes: report.bytes,
+            seconds,
+            finding_count: report.finding_count,
+            findings: report.findings.iter().map(FindingDocument::from).collect(),
+        });
+    } else {
+        output::line(format_args!(
+            "Restored {} files, {} of recovery point {} into {} in {seconds:.1} s",
+            text::count(report.files),
+            text::bytes(report.bytes),
+            point.id,
+            args.target.display(),
+        ));
+        if report.finding_count > 0 {
+            output::note(format_args!("{} files or attributes could not be restored, listed above", report.finding_count));
+        }
+    }
+    Ok(if report.finding_count > 0 { Exit::Partial } else { Exit::Done })
+}
+
+fn explain(error: RunError) -> anyhow::Error {
+    let exit = match &error {
+        RunError::Stopped(_) => Exit::Stopped,
+        RunError::NotEmpty(_) | RunError::OtherRestore { .. } | RunError::NotThere(_) => Exit::Failed,
+        RunError::Vault(_) | RunError::Target { .. } | RunError::Worker => return error.into(),
+    };
+    let code = match &error {
+        RunError::Stopped(_) => "stopped",
+        RunError::NotEmpty(_) => "target-not-empty",
+        RunError::OtherRestore { .. } => "target-holds-other-restore",
+        RunError::NotThere(_) => "not-in-point",
+        RunError::Vault(_) | RunError::Target { .. } | RunError::Worker => "failed",
+    };
+    Failure { exit, ..Failure::new(code, error.to_string()) }.into()
+}

@@ -1,0 +1,173 @@
+//! `explain`, `forget`, `undelete`: what is kept, and deciding otherwise.
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveTime, Utc};
+use nightkeep_rules::retention::{self, Decision, Point as RulePoint, Rules};
+use nightkeep_vault::record::point::BackupSet;
+use nightkeep_vault::record::retention::Action;
+use nightkeep_vault::vault::{ListedPoint, Vault, is_point_prefix};
+use nightkeep_wire::plan::Retention;
+use nightkeep_wire::report::BackupSet as PlanSet;
+use serde::Serialize;
+
+use super::{init, open, text};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::cli::vault_args::{ExplainArgs, PointsArgs, VaultFlags};
+
+#[derive(Serialize)]
+struct ExplainDocument {
+    on: String,
+    points: Vec<ExplainedPoint>,
+}
+
+#[derive(Serialize)]
+struct ExplainedPoint {
+    id: String,
+    machine: String,
+    set: &'static str,
+    started: Option<String>,
+    kept: bool,
+    reason: String,
+}
+
+/// Says of every point what the default rules decide on a day, and why.
+pub(super) fn explain(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
+    let vault = open::owner(&args.vault)?;
+    let now = match args.on {
+        None => Utc::now(),
+        Some(day) => end_of_day(day).context("that day does not exist in this machine's zone")?,
+    };
+    let rules = Rules::from(Retention::default());
+    let mut explained = Vec::new();
+    for machine in open::machines(&vault, &args.vault)? {
+        let points = vault.points(machine.machine)?;
+        let visible: Vec<&ListedPoint> = points.visible().collect();
+        let known: Vec<(&&ListedPoint, RulePoint)> =
+            visible.iter().filter_map(|listed| Some((listed, rule_point(listed)?))).collect();
+        let facts: Vec<RulePoint> = known.iter().map(|(_, point)| point.clone()).collect();
+        let decisions = retention::decide(&facts, &rules, now);
+        for ((listed, point), decision) in known.iter().zip(&decisions) {
+            explained.push(explained_point(listed, point, decision, &rules, now));
+        }
+    }
+    if json {
+        output::json(&ExplainDocument { on: now.to_rfc3339(), points: explained });
+        return Ok(Exit::Done);
+    }
+    for point in explained {
+        let (id, set, machine) = (&point.id, point.set, &point.machine);
+        let started = point.started.as_deref().unwrap_or("?");
+        output::line(format_args!("{id}  {started}  {set:<8} {machine}: {}", point.reason));
+    }
+    Ok(Exit::Done)
+}
+
+fn end_of_day(day: chrono::NaiveDate) -> Option<DateTime<Utc>> {
+    let end = day.and_time(NaiveTime::from_hms_opt(23, 59, 59)?);
+    Some(end.and_local_timezone(chrono::Local).latest()?.to_utc())
+}
+
+fn rule_point(listed: &ListedPoint) -> Option<RulePoint> {
+    let set = match listed.point.header.set {
+        BackupSet::Monthly => PlanSet::Monthly,
+        BackupSet::Weekly => PlanSet::Weekly,
+        BackupSet::Daily | BackupSet::None => PlanSet::Daily,
+    };
+    let at = text::civil(&listed.point.header.started)?;
+    Some(RulePoint { at, set, restorable: true, held: listed.retained.held })
+}
+
+fn explained_point(
+    listed: &ListedPoint,
+    point: &RulePoint,
+    decision: &Decision,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> ExplainedPoint {
+    ExplainedPoint {
+        id: listed.point.id.to_string(),
+        machine: listed.point.header.machine_name.clone(),
+        set: text::set(listed.point.header.set),
+        started: text::civil(&listed.point.header.started).map(|at| at.to_rfc3339()),
+        kept: decision.keeps(),
+        reason: retention::explain(point, decision, &rules.current, now),
+    }
+}
+
+#[derive(Serialize)]
+struct ChangedDocument {
+    changed: Vec<String>,
+}
+
+/// Puts points into the trash.
+pub(super) fn forget(args: &PointsArgs, json: bool) -> anyhow::Result<Exit> {
+    let done = change(args, |listed| !listed.retained.trashed, Action::Trash, "visible")?;
+    tell(&done, json, "is in the trash for 14 days; `undelete` brings it back")
+}
+
+/// Takes points out of the trash.
+pub(super) fn undelete(args: &PointsArgs, json: bool) -> anyhow::Result<Exit> {
+    let done = change(args, |listed| listed.retained.trashed, Action::Undelete, "in the trash")?;
+    tell(&done, json, "is back")
+}
+
+fn tell(done: &[String], json: bool, what: &str) -> anyhow::Result<Exit> {
+    if json {
+        output::json(&ChangedDocument { changed: done.to_vec() });
+    } else {
+        done.iter().for_each(|id| output::line(format_args!("{id} {what}")));
+    }
+    Ok(Exit::Done)
+}
+
+/// Finds every named point first, so that a mistyped one changes nothing; then records the decision.
+fn change(
+    args: &PointsArgs,
+    fits: impl Fn(&ListedPoint) -> bool,
+    action: Action,
+    where_: &str,
+) -> anyhow::Result<Vec<String>> {
+    let vault = open::owner(&args.vault)?;
+    let candidates = candidates(&vault, &args.vault)?;
+    let mut chosen = Vec::new();
+    for text in &args.points {
+        let matching = |listed: &&ListedPoint| listed.point.id.to_string().starts_with(&text.to_ascii_lowercase());
+        let mut found: Vec<&ListedPoint> = if is_point_prefix(text) {
+            candidates.iter().filter(|listed| fits(listed)).filter(matching).collect()
+        } else {
+            return Err(Failure::usage(format!("'{text}' is no recovery point's id; `points` lists them")).into());
+        };
+        match (found.pop(), found.len()) {
+            (Some(listed), 0) => chosen.push(listed),
+            (None, _) => {
+                let message = format!("no recovery point that is {where_} begins with '{text}'");
+                return Err(Failure::new("no-point", message).into());
+            }
+            (Some(_), others) => {
+                let message = format!("{} recovery points begin with '{text}'; give more of the id", others + 1);
+                return Err(Failure::new("ambiguous-point", message).into());
+            }
+        }
+    }
+    if let Some(held) = chosen.iter().find(|listed| listed.retained.held && action == Action::Trash) {
+        let message = format!("{} is under a hold and cannot be dropped; release the hold first", held.point.id);
+        return Err(Failure::new("held", message).into());
+    }
+    for listed in &chosen {
+        vault.retain(listed, action, init::now(), "command line")?;
+    }
+    Ok(chosen.iter().map(|listed| listed.point.id.to_string()).collect())
+}
+
+fn candidates(vault: &Vault, flags: &VaultFlags) -> anyhow::Result<Vec<ListedPoint>> {
+    let mut all = Vec::new();
+    for machine in vault.machines()? {
+        if flags.machine.as_ref().is_none_or(|name| *name == machine.name) {
+            let points = vault.points(machine.machine)?.points;
+            all.extend(points.into_iter().filter(|listed| !listed.retained.forgotten));
+        }
+    }
+    Ok(all)
+}
