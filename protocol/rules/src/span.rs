@@ -4,6 +4,10 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use chrono_tz::Tz;
 use std::collections::BTreeSet;
 
+/// What is dated further in the future than this was written while a clock was wrong, and counts for nothing: else one
+/// day with a clock in 2030 would hide everything until then.
+pub const CLOCK_TOLERANCE: Duration = Duration::hours(1);
+
 /// From `from` up to, not including, `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {

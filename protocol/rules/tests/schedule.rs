@@ -246,6 +246,12 @@ fn occurrences_before_the_plan_was_applied_are_nobodys() {
     assert_eq!(action(&daily(), &fresh, "2026-11-19T09:00:00Z"), wait("2026-11-19T23:20:00Z", "2026-11-19T23:00:00Z"));
 }
 
+#[test]
+fn a_run_from_a_day_with_a_wrong_clock_does_not_hold_back_the_next_ones() {
+    let future = history(&[("2030-01-01T00:00:00Z", Some(("2030-01-01T00:30:00Z", Outcome::Ok)))]);
+    assert_eq!(action(&daily(), &future, "2026-11-19T23:20:00Z"), start("2026-11-19T23:00:00Z", Cause::Schedule));
+}
+
 fn server() -> MissedRule {
     Thresholds::for_class(MachineClass::Server).missed
 }

@@ -300,6 +300,23 @@ fn a_pause_beyond_policy_is_a_warning() {
 }
 
 #[test]
+fn results_and_points_from_a_wrong_clock_hide_nothing() {
+    let nightly = nightly();
+    let mut ahead = with_last(&nightly, Outcome::Error);
+    ahead.results.push(result(-24 * 1000, Outcome::Ok));
+    let future_point = PlanFacts { newest_point: Some(ago(-24 * 1000)), ..good(&nightly) };
+    check(vec![
+        row("a good result in the future", machine(Server, vec![ahead]), Error, "disk full"),
+        row(
+            "a point in the future",
+            machine(Server, vec![future_point]),
+            Warning,
+            "1000 d ahead; check the machine's clock",
+        ),
+    ]);
+}
+
+#[test]
 fn missed_backups_raise_the_monitor_by_class() {
     let nightly = nightly();
     let server = judge(&machine(Server, vec![stale(&nightly, 20)]), at(NOW));

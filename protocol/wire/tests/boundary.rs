@@ -10,10 +10,10 @@ use nightkeep_wire::id::{ContentHash, Nonce, SpkiPin};
 use nightkeep_wire::machine::OsFamily;
 use nightkeep_wire::plan::{Items, Plan, PolicyRule, Selection, ZoneChoice};
 use nightkeep_wire::problem::ProblemCode;
-use nightkeep_wire::report::ReportBatch;
+use nightkeep_wire::report::{PauseState, REPORT_TEXT_BYTES_MAX, Report, ReportBatch, ReportBody, bounded_text};
 use nightkeep_wire::signing::{CLOCK_SKEW_MAX_MS, SignedParts, is_fresh};
 use nightkeep_wire::token::{EnrolmentToken, TokenError};
-use nightkeep_wire::{MachineId, RecoveryPointId, VaultId};
+use nightkeep_wire::{IncarnationId, MachineId, RecoveryPointId, VaultId};
 use proptest::prelude::*;
 
 fn token() -> EnrolmentToken {
@@ -187,7 +187,31 @@ fn the_default_exclusions_name_our_own_state_on_every_system() {
     assert!(list.patterns(OsFamily::Windows).all(|p| !p.contains('\\')));
 }
 
+#[test]
+fn a_report_beyond_its_bounds_is_named() {
+    let report = |sequence, by: String| Report {
+        machine: MachineId::from_uuid(uuid::Uuid::nil()),
+        incarnation: IncarnationId::from_uuid(uuid::Uuid::nil()),
+        sequence,
+        at: chrono::DateTime::UNIX_EPOCH,
+        body: ReportBody::Pause(PauseState { until: None, by }),
+    };
+    let long = "ä".repeat(REPORT_TEXT_BYTES_MAX);
+    assert_eq!(report(1, "anna".into()).check_bounds(), Ok(()));
+    assert_eq!(report(1, bounded_text(&long)).check_bounds(), Ok(()));
+    assert_eq!(report(0, "anna".into()).check_bounds().unwrap_err().field, "sequence");
+    let error = report(7, long).check_bounds().unwrap_err().to_string();
+    assert_eq!(error, "report 7: by is beyond its limit of 1024");
+}
+
 proptest! {
+    #[test]
+    fn cut_texts_fit_and_begin_as_they_did(text in ".{0,800}") {
+        let cut = bounded_text(&text);
+        prop_assert!(cut.len() <= REPORT_TEXT_BYTES_MAX);
+        prop_assert!(text.starts_with(cut.trim_end_matches('…')) || cut == text);
+    }
+
     /// Parsers of outside text answer, whatever comes.
     #[test]
     fn parsers_never_panic(text in "\\PC{0,200}", tail in ".{0,120}") {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// What the far side does with the next request instead of taking it.
 #[derive(Debug, Clone)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Asks to come back in so many seconds.
     Overloaded { retry_after_seconds: u64 },
     /// Has a fault.
@@ -30,7 +30,7 @@ pub enum Trouble {
 }
 
 /// A connector and the far side it speaks with.
-pub trait Stand: Sized {
+pub(crate) trait Stand: Sized {
     /// Starts both; the connector's time-out is to be a second or less.
     fn start() -> impl Future<Output = Result<Self>>;
     /// The connector.
@@ -46,7 +46,7 @@ pub trait Stand: Sized {
 }
 
 /// Runs the whole suite.
-pub async fn conforms<S: Stand>() -> Result<()> {
+pub(crate) async fn conforms<S: Stand>() -> Result<()> {
     takes_every_action_once_and_in_order::<S>().await.context("every action")?;
     repeats_without_a_second_effect::<S>().await.context("repetition")?;
     tells_failures_by_what_can_be_done::<S>().await.context("failures")?;
@@ -56,17 +56,17 @@ pub async fn conforms<S: Stand>() -> Result<()> {
 }
 
 /// A fixed moment: connectors take the time as an argument.
-pub fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_176_000, 0).unwrap_or_default()
 }
 
-pub fn order(revision: u32, action: Action) -> TicketOrder {
+pub(crate) fn order(revision: u32, action: Action) -> TicketOrder {
     let ticket = TicketId::from_uuid(Uuid::from_u128(0x17));
     let cause = CauseKey::Everywhere(Topic::Storage);
     TicketOrder { key: format!("{ticket}-{revision}"), ticket, cause, revision, reference: None, action }
 }
 
-pub fn content() -> TicketContent {
+pub(crate) fn content() -> TicketContent {
     TicketContent {
         summary: "Backup: Bäckerei box - backup failed".into(),
         body: "box: disk full\n\"quotes\" and \u{2028} line separators".into(),

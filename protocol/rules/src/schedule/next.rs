@@ -8,6 +8,7 @@ use nightkeep_wire::plan::{CatchUp, Plan, Retries, Schedule};
 use nightkeep_wire::report::{Cause, Outcome};
 
 use super::Timetable;
+use crate::span::CLOCK_TOLERANCE;
 
 /// Up to this late a start is still the scheduled one.
 const PUNCTUAL: Duration = Duration::minutes(10);
@@ -71,12 +72,18 @@ pub fn next_action(
     if history.runs.iter().any(|run| run.ended.is_none()) {
         return NextAction::Running;
     }
+    let history = &without_future(history, now);
     let due = timetable.latest(now).filter(|occurrence| *occurrence > history.applied_at);
     let start = due.and_then(|occurrence| start_of(occurrence, plan, delay, history, now).map(|at| (occurrence, at)));
     match start {
         Some((occurrence, at)) => at_or_later(occurrence, at, delay, history, now),
         None => upcoming(timetable, delay, history, now),
     }
+}
+
+fn without_future(history: &StartHistory, now: DateTime<Utc>) -> StartHistory {
+    let runs = history.runs.iter().copied().filter(|run| run.started <= now + CLOCK_TOLERANCE).collect();
+    StartHistory { runs, ..history.clone() }
 }
 
 /// When the due occurrence shall be served; none when it was, or when it is too late for it.

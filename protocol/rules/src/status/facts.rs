@@ -65,7 +65,7 @@ pub struct PlanFacts<'a> {
     pub applied_at: DateTime<Utc>,
     /// Why the agent cannot run it.
     pub refused: Option<String>,
-    /// Results, in any order; the last ten are enough, and all since the plan's newest point.
+    /// Results, in any order: those since the newest point, and a few before it.
     pub results: Vec<RunResult>,
     /// A backup that is going on.
     pub running: Option<Running>,

@@ -7,6 +7,7 @@ use nightkeep_wire::status::{Bucket, Overlay};
 use super::facts::{Agent, Facts, RunResult};
 use super::plan::judge_plan;
 use super::verdict::{PlanVerdict, Silence, Verdict};
+use crate::span::CLOCK_TOLERANCE;
 use crate::words;
 
 /// Every machine is heard at least every six minutes; two of these and a little.
@@ -16,7 +17,8 @@ const OFFLINE_AFTER: Duration = Duration::minutes(15);
 pub fn judge(facts: &Facts<'_>, now: DateTime<Utc>) -> Verdict {
     let plans: Vec<PlanVerdict> = facts.plans.iter().map(|plan| judge_plan(facts, plan, now)).collect();
     let (bucket, reason) = bucket_of(facts, &plans, now);
-    let last = facts.plans.iter().flat_map(|p| &p.results).max_by_key(|r| r.finished);
+    let results = facts.plans.iter().flat_map(|p| &p.results);
+    let last = results.filter(|r| r.finished <= now + CLOCK_TOLERANCE).max_by_key(|r| r.finished);
     let worst_failure = plans.iter().max_by_key(|p| p.errors_in_a_row);
     let missed_in_a_row = plans.iter().map(|p| p.missed_in_a_row).max().unwrap_or(0);
     let awaits_first_backup = bucket == Bucket::NotProtected && plans.iter().any(|p| p.awaits_first_backup);

@@ -10,7 +10,7 @@ use super::facts::{Facts, PlanFacts, RunResult};
 use super::judge::{errors_in_a_row, last_decisive};
 use super::verdict::PlanVerdict;
 use crate::schedule::{Timetable, missed_in_a_row, missed_occurrences};
-use crate::span::{Span, covered, online_dates};
+use crate::span::{CLOCK_TOLERANCE, Span, covered, online_dates};
 use crate::thresholds::Freshness;
 use crate::words;
 
@@ -22,6 +22,7 @@ const LOOK_BACK: Duration = Duration::days(40);
 type Judged = (Bucket, String);
 
 pub(super) fn judge_plan(facts: &Facts<'_>, plan: &PlanFacts<'_>, now: DateTime<Utc>) -> PlanVerdict {
+    let plan = &without_future(plan, now);
     let failure = last_decisive(&plan.results).filter(|r| r.outcome == Outcome::Error);
     let mut verdict = PlanVerdict {
         plan: plan.id(),
@@ -51,6 +52,13 @@ pub(super) fn judge_plan(facts: &Facts<'_>, plan: &PlanFacts<'_>, now: DateTime<
         Some(point) => with_point(facts, plan, point, &due, &timetable, now),
     };
     verdict
+}
+
+/// The plan without results from a future that a wrong clock made up.
+fn without_future<'a>(plan: &PlanFacts<'a>, now: DateTime<Utc>) -> PlanFacts<'a> {
+    let mut plan = plan.clone();
+    plan.results.retain(|result| result.finished <= now + CLOCK_TOLERANCE);
+    plan
 }
 
 fn count_missed(facts: &Facts<'_>, plan: &PlanFacts<'_>, due: &[DateTime<Utc>], now: DateTime<Utc>) -> u32 {
@@ -123,6 +131,13 @@ fn with_point(
     timetable: &Timetable,
     now: DateTime<Utc>,
 ) -> Judged {
+    if point > now + CLOCK_TOLERANCE {
+        let ahead = words::span(point - now);
+        return (
+            Bucket::Warning,
+            format!("the newest recovery point is dated {ahead} ahead; check the machine's clock"),
+        );
+    }
     let uncovered: Vec<DateTime<Utc>> = due.iter().copied().filter(|at| *at > point).collect();
     let age = match facts.thresholds.freshness {
         Freshness::Clock { late_after_seconds, error_after_occurrences, not_protected_after_days } => {

@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use nightkeep_wire::PlanId;
 use nightkeep_wire::report::{ErrorClass, Outcome};
 use nightkeep_wire::status::{Bucket, Overlay};
+use serde::{Deserialize, Serialize};
 
 /// The verdict on a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The one bucket it is counted in.
     pub bucket: Bucket,
@@ -39,7 +40,8 @@ pub struct Verdict {
 }
 
 /// Not heard for long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Silence {
     /// In the weekly list.
     Listed {
@@ -54,7 +56,7 @@ pub enum Silence {
 }
 
 /// The verdict on one plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanVerdict {
     /// The plan.
     pub plan: PlanId,

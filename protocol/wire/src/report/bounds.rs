@@ -1,0 +1,90 @@
+//! Limits of what a report may carry.
+//!
+//! Invariant: a report that passes [`Report::check_bounds`] has a bounded size, so that a hostile or broken agent cannot
+//! fill the host's database with one message.
+
+use super::{FINDINGS_MAX, JobResult, REPORT_TEXT_BYTES_MAX, Report, ReportBody};
+use crate::machine::MachineFacts;
+
+const ABILITIES_MAX: usize = 100;
+
+/// A report that is larger than agents make them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("report {sequence}: {field} is beyond its limit of {limit}")]
+pub struct BoundsError {
+    /// Number of the report.
+    pub sequence: u64,
+    /// The field.
+    pub field: &'static str,
+    /// Its limit.
+    pub limit: usize,
+}
+
+/// The text, cut at a character so that it fits into a report; a cut one ends in "…".
+pub fn bounded_text(text: &str) -> String {
+    const MARK: &str = "…";
+    if text.len() <= REPORT_TEXT_BYTES_MAX {
+        return text.to_owned();
+    }
+    let room = REPORT_TEXT_BYTES_MAX - MARK.len();
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{MARK}", &text[..end])
+}
+
+impl Report {
+    /// Checks counts and lengths; the host calls it before it stores anything.
+    pub fn check_bounds(&self) -> Result<(), BoundsError> {
+        let beyond = |(field, limit)| BoundsError { sequence: self.sequence, field, limit };
+        if self.sequence == 0 {
+            return Err(beyond(("sequence", 1)));
+        }
+        first_beyond(&self.body).map_or(Ok(()), |found| Err(beyond(found)))
+    }
+}
+
+type Beyond = (&'static str, usize);
+
+fn first_beyond(body: &ReportBody) -> Option<Beyond> {
+    match body {
+        ReportBody::JobFinished(result) => of_result(result),
+        ReportBody::CommandDone(done) => text("message", done.message.as_deref()),
+        ReportBody::PlanState(state) => text("message", state.message.as_deref()),
+        ReportBody::Pause(pause) => text("by", Some(&pause.by)),
+        ReportBody::Facts(facts) => of_facts(facts),
+        ReportBody::JobStarted(_) | ReportBody::JobProgress(_) | ReportBody::Missed(_) | ReportBody::Unknown => None,
+    }
+}
+
+fn of_result(result: &JobResult) -> Option<Beyond> {
+    if result.findings.len() > FINDINGS_MAX {
+        return Some(("findings", FINDINGS_MAX));
+    }
+    let of_findings = result.findings.iter().find_map(|finding| {
+        text("findings.path_lossy", Some(&finding.path_lossy))
+            .or_else(|| text("findings.message", Some(&finding.message)))
+    });
+    let zone = result.civil.as_ref().map(|civil| civil.zone.as_str());
+    of_findings.or_else(|| text("error", result.error.as_deref())).or_else(|| text("civil.zone", zone))
+}
+
+fn of_facts(facts: &MachineFacts) -> Option<Beyond> {
+    if facts.abilities.len() > ABILITIES_MAX {
+        return Some(("abilities", ABILITIES_MAX));
+    }
+    let texts = [
+        ("hostname", &facts.hostname),
+        ("os.name", &facts.os.name),
+        ("os.version", &facts.os.version),
+        ("arch", &facts.arch),
+        ("hardware_fingerprint", &facts.hardware_fingerprint),
+        ("agent_version", &facts.agent_version),
+        ("zone", &facts.zone),
+    ];
+    let of_abilities = facts.abilities.iter().find_map(|ability| text("abilities", Some(ability)));
+    let of_texts = texts.into_iter().find_map(|(field, value)| text(field, Some(value)));
+    of_texts.or_else(|| text("boot_id", facts.boot_id.as_deref())).or(of_abilities)
+}
+
+fn text(field: &'static str, value: Option<&str>) -> Option<Beyond> {
+    value.filter(|text| text.len() > REPORT_TEXT_BYTES_MAX).map(|_| (field, REPORT_TEXT_BYTES_MAX))
+}
