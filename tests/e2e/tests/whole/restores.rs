@@ -71,6 +71,9 @@ fn an_unreadable_file_ends_with_code_3_and_is_named() -> Result<()> {
     fs::write(source.path().join("readable"), "x")?;
     fs::write(source.path().join("secret of root"), "x")?;
     fs::set_permissions(source.path().join("secret of root"), fs::Permissions::from_mode(0o600))?;
+    for path in [source.path().to_owned(), source.path().join("readable")] {
+        lchown(path, Some(65534), Some(65534))?;
+    }
     let outcome = machine.backup_expecting(3, &vault.url(), source.path())?;
     ensure!(said(&outcome).contains("secret of root"), "the file is not named: {outcome:?}");
     let target = shared_dir()?;
@@ -104,6 +107,23 @@ fn a_file_that_grows_while_it_is_read_is_restored_as_a_beginning_of_it() -> Resu
     let beginning = fs::read(back.join("growing"))?;
     ensure!(beginning.len() >= 20 << 20, "only {} bytes", beginning.len());
     ensure!(fs::read(&growing)?.starts_with(&beginning), "not a beginning of the file");
+    Ok(())
+}
+
+#[test]
+fn further_names_of_links_and_fifos_are_kept_as_names_of_one_file() -> Result<()> {
+    let machine = CommandLine::new()?;
+    let vault = DiskVault::init(&machine)?;
+    let source = tempfile::tempdir()?;
+    std::os::unix::fs::symlink("nowhere", source.path().join("link"))?;
+    fs::hard_link(source.path().join("link"), source.path().join("second name of the link"))?;
+    let fifo = source.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)?;
+    fs::hard_link(&fifo, source.path().join("second name of the fifo"))?;
+    machine.backup(&vault.url(), source.path())?;
+    let target = tempfile::tempdir()?;
+    machine.restore_expecting(0, &vault.url(), "latest", target.path())?;
+    expect_equal(source.path(), &restored(target.path(), source.path())?)?;
     Ok(())
 }
 
