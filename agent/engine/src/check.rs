@@ -11,6 +11,7 @@ use nightkeep_vault::pack::{Area, PackError};
 use nightkeep_vault::reader::{BlockReader, CatalogueReader};
 use nightkeep_vault::store::ObjectName;
 use nightkeep_vault::vault::{ListedPoint, Points, Vault, VaultError};
+use nightkeep_vault::verify;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -312,19 +313,12 @@ impl Check<'_> {
 
 /// Reads a pack whole and opens what the keys at hand open.
 fn read_pack(vault: &Vault, blocks: &BlockReader, area: Area, id: PackId) -> Result<(), VaultError> {
-    let (bytes, described) = vault.read_pack(area, id)?;
-    let pack = blocks.open(area, id)?;
-    for info in &described.footer.blocks {
-        let range = info.offset as usize..info.offset as usize + info.sealed_bytes as usize;
-        let sealed = bytes.get(range).ok_or(PackError::Frame("a block lies outside it"));
-        let sealed = sealed.map_err(|source| VaultError::Pack { name: area.name(id), source })?;
-        match blocks.open_block(&pack, info, &mut sealed.to_vec()) {
-            // Another machine's catalogue, or data where only the structure may be read.
-            Ok(_) | Err(VaultError::Pack { source: PackError::NoKey, .. }) => {}
-            Err(error) => return Err(error),
-        }
+    let (bytes, _) = vault.read_pack(area, id)?;
+    match verify::open_blocks(blocks, area, id, &bytes) {
+        // Another machine's catalogue, or data where only the structure may be read.
+        Err(VaultError::Pack { source: PackError::NoKey, .. }) => Ok(()),
+        other => other,
     }
-    Ok(())
 }
 
 /// What is wrong, without the object's name, which stands beside it.

@@ -77,13 +77,18 @@ impl Index {
         let number = self.packs.len() as u32;
         self.packs.push(IndexedPack { area: pack.area, id: pack.id, bytes: pack.bytes });
         for (block, info) in pack.footer.blocks.iter().enumerate() {
-            let map = match info.block_type {
-                BlockType::Chunk | BlockType::Bundle => &mut self.data,
-                BlockType::Hunk
-                | BlockType::HunkList
-                | BlockType::ContentList
-                | BlockType::ReferencesLeaf
-                | BlockType::ReferencesRoot => &mut self.meta,
+            let map = match (pack.area, info.block_type) {
+                (Area::Data, BlockType::Chunk | BlockType::Bundle) => &mut self.data,
+                (
+                    Area::Meta,
+                    BlockType::Hunk
+                    | BlockType::HunkList
+                    | BlockType::ContentList
+                    | BlockType::ReferencesLeaf
+                    | BlockType::ReferencesRoot,
+                ) => &mut self.meta,
+                // A chunk in a metadata pack was never verified: a liar could offer it to others.
+                (Area::Data | Area::Meta, _) => continue,
             };
             for (member, content) in info.members.iter().enumerate() {
                 let location = Location { pack: number, block: block as u32, member: member as u32 };

@@ -17,3 +17,4 @@ pub mod references;
 pub mod session;
 pub mod store;
 pub mod vault;
+pub mod verify;

@@ -19,6 +19,7 @@ use crate::record::segment::{self, Segment, SegmentPack};
 use crate::record::slot::{self, Slot, SlotError};
 use crate::record::{number_of, points_prefix};
 use crate::store::{ObjectName, Put, PutSameError, Store, StoreError};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -134,6 +135,17 @@ pub struct Vault {
     own: Option<MachineKeys>,
     /// New packs are sealed to this.
     epoch: Epoch,
+}
+
+/// Why a segment may be believed.
+#[derive(Debug, Clone, Copy)]
+enum Trust {
+    /// It may not.
+    None,
+    /// This key must have signed it.
+    Signer(VerifyingKey),
+    /// A generation lists it with this hash.
+    Hash([u8; 32]),
 }
 
 /// Where a point stands with retention.
@@ -532,44 +544,54 @@ impl Vault {
         let replaced: HashSet<&str> = generation.replaced_segments.iter().map(String::as_str).collect();
         let verified: BTreeMap<&str, [u8; 32]> =
             generation.verified_segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
-        let mut records: BTreeMap<MachineId, Option<MachineRecord>> = BTreeMap::new();
+        let mut writers = BTreeMap::new();
         let mut segments = Vec::new();
         for info in self.store.list_all(segment::PREFIX)? {
             let Some(writer) = Segment::writer_of(&info.name).filter(|_| !replaced.contains(info.name.as_str())) else {
                 continue;
             };
-            if let std::collections::btree_map::Entry::Vacant(vacant) = records.entry(writer) {
-                vacant.insert(self.machine_for_segments(writer)?);
-            }
-            let Some(record) = records.get(&writer).and_then(Option::as_ref) else { continue };
-            let is_verified = verified.get(info.name.as_str());
-            let trusted = reader.is_none_or(|reader| reader == writer) || record.owner_machine || is_verified.is_some();
-            if !trusted {
-                continue;
-            }
-            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
-            if is_verified.is_some_and(|hash| blake3::hash(&bytes) != *hash) {
-                continue;
-            }
-            match Segment::open(self.id(), &info.name, &bytes, &self.keys, record.signing) {
-                Ok(segment) => segments.push(segment),
-                Err(error) => tracing::warn!(name = %info.name, %error, "An index segment is ignored"),
+            let verified = verified.get(info.name.as_str()).copied();
+            let trust = match verified {
+                Some(hash) => Trust::Hash(hash),
+                None => *match writers.entry(writer) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(vacant) => vacant.insert(self.trust(writer, reader)?),
+                },
+            };
+            if let Some(segment) = self.read_segment(&info.name, trust)? {
+                segments.push(segment);
             }
         }
         Ok(segments)
     }
 
-    /// A machine's record; for an enrolled machine without access to others' records, its own keys stand in.
-    fn machine_for_segments(&self, machine: MachineId) -> Result<Option<MachineRecord>, VaultError> {
-        match &self.own {
-            Some(own) if own.id == machine => {
-                Ok(Some(MachineRecord { owner_machine: false, ..MachineRecord::of_owner(own) }))
+    /// How far segments of `writer` that nobody verified are trusted.
+    fn trust(&self, writer: MachineId, reader: Option<MachineId>) -> Result<Trust, VaultError> {
+        if let Some(own) = &self.own {
+            return Ok(if own.id == writer { Trust::Signer(own.signing.public()) } else { Trust::None });
+        }
+        let record = self.machine(writer)?;
+        let counts = |record: &MachineRecord| record.owner_machine || reader.is_none_or(|reader| reader == writer);
+        Ok(record.filter(counts).map_or(Trust::None, |record| Trust::Signer(record.signing)))
+    }
+
+    fn read_segment(&self, name: &ObjectName, trust: Trust) -> Result<Option<Segment>, VaultError> {
+        let bytes = match trust {
+            Trust::None => return Ok(None),
+            Trust::Signer(_) | Trust::Hash(_) => self.store.get(name, OBJECT_BYTES_MAX)?,
+        };
+        let opened = match trust {
+            Trust::Hash(hash) if blake3::hash(&bytes) != hash => Err(ObjectError::Signature),
+            // The maintenance key signed this hash, so the machine's own signature adds nothing.
+            Trust::None | Trust::Hash(_) => Segment::open(self.id(), name, &bytes, &self.keys, None),
+            Trust::Signer(signer) => Segment::open(self.id(), name, &bytes, &self.keys, Some(signer)),
+        };
+        match opened {
+            Ok(segment) => Ok(Some(segment)),
+            Err(error) => {
+                tracing::warn!(%name, %error, "An index segment is ignored");
+                Ok(None)
             }
-            Some(_) => match self.machine(machine) {
-                Err(VaultError::Store(StoreError::Refused { .. })) => Ok(None),
-                other => other,
-            },
-            None => self.machine(machine),
         }
     }
 

@@ -88,7 +88,7 @@ fn a_crash_at_every_effect_leaves_a_whole_vault_and_the_next_run_completes() {
     let first: Vec<(&str, Vec<u8>)> =
         vec![("a/one", noise(70_000, 1)), ("a/two", noise(600_000, 2)), ("b/three", b"short".to_vec())];
     let mut second = first.clone();
-    second[1].1 = noise(500_000, 3);
+    second[1].1 = noise(2_500_000, 3);
     write_state(&source, &first);
 
     let root = CustomerRoot::generate();
