@@ -125,7 +125,7 @@ fn word(action: &Action) -> &'static str {
 }
 
 #[test]
-fn the_eight_monitors_have_their_exact_names() {
+fn item_84_the_eight_monitors_have_their_exact_names() {
     let names: Vec<_> = Monitor::ALL.iter().map(|m| m.name()).collect();
     let expected = [
         "Nightkeep Backup - Clients - Critical Issues",
@@ -181,7 +181,7 @@ fn in_maintenance_a_machine_shows_nothing() {
 }
 
 #[test]
-fn the_master_switch_stops_rows_and_tickets_together_and_replays_nothing() {
+fn item_21_the_master_switch_stops_rows_and_tickets_together_and_replays_nothing() {
     let (bad, good) = (verdict(Bucket::Error), verdict(Bucket::Ok));
     let mut desk = Desk { options: Options { enabled: false, ..Options::default() }, ..Desk::default() };
     assert_eq!(rows(&[machine(1, 1, Server, &bad)], &[], &desk.options), None);

@@ -58,6 +58,14 @@ impl SetHistory {
     }
 }
 
+/// Whether a plan has made no weekly point for two weeks although it ran: the plan view warns, because a machine that is
+/// off on Mondays keeps less than its owner thinks. A monthly point stands in for the weekly one of its week.
+pub fn lacks_weekly(points: impl IntoIterator<Item = (NaiveDate, BackupSet)>, today: NaiveDate) -> bool {
+    let since = today.checked_sub_days(Days::new(14)).unwrap_or(NaiveDate::MIN);
+    let recent: Vec<BackupSet> = points.into_iter().filter(|(date, _)| *date > since).map(|(_, set)| set).collect();
+    !recent.is_empty() && recent.iter().all(|set| *set == BackupSet::Daily)
+}
+
 fn first_of_month(date: NaiveDate) -> NaiveDate {
     date.with_day(1).unwrap_or(date)
 }

@@ -28,7 +28,7 @@ fn strict() -> Retention {
 }
 
 #[test]
-fn each_set_has_its_own_term() {
+fn item_74_each_set_has_its_own_term() {
     let points = [
         point("2026-03-02T23:00:00+01:00", Monthly),
         point("2026-08-03T23:00:00+02:00", Weekly),

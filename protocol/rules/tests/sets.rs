@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its input has failed")]
 
 use chrono::{DateTime, NaiveDate, Utc};
-use nightkeep_rules::sets::{SetHistory, deciding_date};
+use nightkeep_rules::sets::{SetHistory, deciding_date, lacks_weekly};
 use nightkeep_wire::plan::WeeklyAnchor::{self, FirstOfWeek, OnDay};
 use nightkeep_wire::report::BackupSet::{self, Daily, Monthly, Weekly};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn check(anchor: WeeklyAnchor, runs: &[(&str, BackupSet)]) {
 }
 
 #[test]
-fn a_month_of_working_days() {
+fn item_74_a_month_of_working_days() {
     // 2026-11-02 is a Monday and the first run of the month.
     check(
         OnDay,
@@ -74,6 +74,17 @@ fn a_run_after_midnight_belongs_to_the_evening_it_was_scheduled_for() {
     assert_eq!(monday, date("2026-11-09"));
     // By hand, shortly after midnight in Berlin: the date there counts, not that of UTC.
     assert_eq!(deciding_date(None, at("2026-11-09T23:30:00Z"), berlin), date("2026-11-10"));
+}
+
+#[test]
+fn a_machine_that_is_off_on_mondays_is_noticed_after_two_weeks() {
+    let point = |day: &str, set| (date(day), set);
+    let tuesdays = [point("2026-11-10", Daily), point("2026-11-17", Daily)];
+    assert!(lacks_weekly(tuesdays, date("2026-11-20")));
+    assert!(!lacks_weekly([point("2026-11-09", Weekly), tuesdays[1]], date("2026-11-20")));
+    assert!(!lacks_weekly([point("2026-11-07", Monthly), tuesdays[1]], date("2026-11-20")));
+    assert!(lacks_weekly([point("2026-11-06", Weekly), tuesdays[1]], date("2026-11-20")));
+    assert!(!lacks_weekly([], date("2026-11-20")), "a machine without points has other troubles");
 }
 
 proptest! {

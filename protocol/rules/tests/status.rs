@@ -143,7 +143,7 @@ fn inventory_and_registration() {
 }
 
 #[test]
-fn the_last_result_counts() {
+fn item_83_the_last_result_counts() {
     let nightly = nightly();
     let last = |outcome| machine(Server, vec![with_last(&nightly, outcome)]);
     let worst = machine(Server, vec![good(&nightly), with_last(&nightly, Outcome::Error)]);
@@ -358,7 +358,7 @@ fn silence_is_listed_after_two_weeks_and_chased_after_a_month() {
 }
 
 #[test]
-fn last_and_next_backup_are_over_all_plans() {
+fn item_83_last_and_next_backup_are_over_all_plans() {
     let nightly = nightly();
     let sooner = PlanFacts { next_start: Some(ago(-2)), ..good(&nightly) };
     let verdict = judge(&machine(Server, vec![good(&nightly), sooner]), at(NOW));
@@ -410,7 +410,7 @@ proptest! {
 
     /// Whatever the facts: one bucket each, a reason each, and the sum is the machine count.
     #[test]
-    fn buckets_sum_up_to_the_machines(fleet in prop::collection::vec(drawn(), 0..20)) {
+    fn item_88_buckets_sum_up_to_the_machines(fleet in prop::collection::vec(drawn(), 0..20)) {
         let schedules = [plan("0 0 23 * * Mon-Fri"), plan("0 0 */4 * * *"), nightly()];
         let verdicts: Vec<_> = fleet.iter().map(|drawn| judge(&build(drawn, &schedules), at(NOW))).collect();
         let tally: Tally = verdicts.iter().map(|v| v.bucket).collect();

@@ -113,8 +113,16 @@ fn shipped_plans_are_valid_and_survive_toml() {
     for plan in [Plan::default_plan(), Plan::server_plan(), Plan::user_profiles_plan()] {
         plan.validate().unwrap();
         assert_eq!(Plan::from_toml(&plan.to_toml().unwrap()).unwrap(), plan);
-        assert!(plan.is_importable());
     }
+}
+
+#[test]
+fn item_77_only_a_plan_that_selects_by_rules_can_be_imported() {
+    let with = |selection| Plan { items: Items::new(selection), ..Plan::default_plan() }.is_importable();
+    assert!(with(Selection::EntireMachine));
+    assert!(with(Selection::PolicyRules { rules: vec![PolicyRule::SystemVolume, PolicyRule::UserProfiles] }));
+    assert!(!with(Selection::Paths { paths: vec!["/srv".into()] }));
+    assert!(!with(Selection::Unknown));
 }
 
 #[test]

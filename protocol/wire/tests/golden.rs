@@ -186,7 +186,7 @@ fn default_plan_json() -> Value {
 }
 
 #[test]
-fn the_default_plan_is_item_72() {
+fn item_72_the_default_plan_is_entire_machine_on_working_days_at_23() {
     golden(&Plan::default_plan(), default_plan_json());
 }
 
