@@ -97,6 +97,9 @@ pub fn run(
     let index = vault.load_index(&generation, None)?;
     let blocks = Arc::new(BlockReader::new(vault.clone()));
     let mut check = Check { vault, index, blocks, report: CheckReport::default(), damaged: BTreeMap::new() };
+    for problem in vault.segments(&generation, None)?.problems {
+        check.problem(&problem.name, cause(&problem.error));
+    }
     check.list_packs()?;
     if options.read_data {
         progress.phase(Phase::Transferring);

@@ -179,6 +179,15 @@ pub struct Problem {
     pub error: VaultError,
 }
 
+/// Index segments, and those that cannot be used.
+#[derive(Debug, Default)]
+pub struct Segments {
+    /// What counts.
+    pub segments: Vec<Segment>,
+    /// Damaged or exchanged segments.
+    pub problems: Vec<Problem>,
+}
+
 /// The points of a machine, and what of its chain cannot be used.
 #[derive(Debug, Default)]
 pub struct Points {
@@ -540,12 +549,12 @@ impl Vault {
 
     /// Every live segment that counts for `reader`: its own, those of owner machines, and those the generation lists as
     /// verified. With no `reader` (restore and check), every signed one.
-    pub fn segments(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Vec<Segment>, VaultError> {
+    pub fn segments(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Segments, VaultError> {
         let replaced: HashSet<&str> = generation.replaced_segments.iter().map(String::as_str).collect();
         let verified: BTreeMap<&str, [u8; 32]> =
             generation.verified_segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
         let mut writers = BTreeMap::new();
-        let mut segments = Vec::new();
+        let mut found = Segments::default();
         for info in self.store.list_all(segment::PREFIX)? {
             let Some(writer) = Segment::writer_of(&info.name).filter(|_| !replaced.contains(info.name.as_str())) else {
                 continue;
@@ -558,11 +567,13 @@ impl Vault {
                     Entry::Vacant(vacant) => vacant.insert(self.trust(writer, reader)?),
                 },
             };
-            if let Some(segment) = self.read_segment(&info.name, trust)? {
-                segments.push(segment);
+            match self.read_segment(&info.name, trust) {
+                Ok(segment) => found.segments.extend(segment),
+                Err(error @ VaultError::Object { .. }) => found.problems.push(Problem { name: info.name, error }),
+                Err(error) => return Err(error),
             }
         }
-        Ok(segments)
+        Ok(found)
     }
 
     /// How far segments of `writer` that nobody verified are trusted.
@@ -586,13 +597,7 @@ impl Vault {
             Trust::None | Trust::Hash(_) => Segment::open(self.id(), name, &bytes, &self.keys, None),
             Trust::Signer(signer) => Segment::open(self.id(), name, &bytes, &self.keys, Some(signer)),
         };
-        match opened {
-            Ok(segment) => Ok(Some(segment)),
-            Err(error) => {
-                tracing::warn!(%name, %error, "An index segment is ignored");
-                Ok(None)
-            }
-        }
+        opened.map(Some).map_err(|source| VaultError::Object { name: name.clone(), source })
     }
 
     /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. Tombstoned packs are left out.
@@ -602,7 +607,11 @@ impl Vault {
             None => HashSet::new(),
         };
         let mut index = Index::new();
-        for segment in self.segments(generation, reader)? {
+        let found = self.segments(generation, reader)?;
+        for problem in &found.problems {
+            tracing::warn!(name = %problem.name, error = %problem.error, "An index segment is ignored; `check` tells more");
+        }
+        for segment in found.segments {
             segment.packs.iter().filter(|pack| !tombstones.contains(&pack.id)).for_each(|pack| {
                 index.add_pack(pack);
             });

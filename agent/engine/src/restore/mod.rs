@@ -178,6 +178,7 @@ struct Restore<'a> {
 
 struct FirstName {
     path: Vec<u8>,
+    kind: EntryKind,
     bytes: u64,
     content: Content,
 }
@@ -220,6 +221,10 @@ impl Restore<'_> {
         if self.is_further_name(&entry) {
             return self.link(&entry, &dir);
         }
+        if let Some(group) = entry.extras.link_group {
+            let (path, content) = (entry.path.clone(), entry.content.clone());
+            self.links.insert(group, FirstName { path, kind: entry.kind, bytes: entry.bytes, content });
+        }
         if entry.kind != EntryKind::File {
             return match self.shared.target.make(&dir, &entry) {
                 Ok(()) => {
@@ -239,10 +244,6 @@ impl Restore<'_> {
                 return Ok(());
             }
         };
-        if let Some(group) = entry.extras.link_group {
-            let first = FirstName { path: entry.path.clone(), bytes: entry.bytes, content: entry.content.clone() };
-            self.links.insert(group, first);
-        }
         window.add(self.shared, FileJob::new(dir, entry), pieces)
     }
 
@@ -263,7 +264,7 @@ impl Restore<'_> {
     fn is_further_name(&self, entry: &Entry) -> bool {
         let first = entry.extras.link_group.and_then(|group| self.links.get(&group));
         first.is_some_and(|first| {
-            entry.kind == EntryKind::File && first.bytes == entry.bytes && first.content == entry.content
+            first.kind == entry.kind && first.bytes == entry.bytes && first.content == entry.content
         })
     }
 

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chrono::{Datelike as _, Offset as _};
+use chrono::Offset as _;
 use nightkeep_engine::backup::{self, BackupError, BackupOptions, BackupReport, Clock};
 use nightkeep_engine::exclude::Excludes;
 use nightkeep_engine::progress::StopKind;
 use nightkeep_engine::source::SourceOptions;
 use nightkeep_platform::names;
+use nightkeep_platform::paths::Paths;
 use nightkeep_rules::sets::SetHistory;
 use nightkeep_vault::record::point::{BackupSet, CivilTime};
 use nightkeep_vault::vault::Vault;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
     let roots = args.paths.iter().map(|path| root_of(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let entire_machine = roots.iter().any(Vec::is_empty);
     let mut skip = backup::own_folders(&vault.store().location());
-    skip.extend(globals.state_dir.clone());
+    skip.push(globals.state_dir.clone().unwrap_or_else(|| Paths::standard().state));
     let source = SourceOptions { machine_root: PathBuf::from("/"), roots: outermost(roots), excludes, skip, entire_machine };
     let machine_name = open::machine_name(&args.vault);
     let options = BackupOptions {
@@ -124,7 +125,6 @@ fn set_today(vault: &Vault, machine_name: &str) -> anyhow::Result<BackupSet> {
         text::civil(header.occurrence.as_ref().unwrap_or(&header.started)).map(|at| at.date_naive())
     });
     let today = chrono::Local::now().date_naive();
-    debug_assert!(today.year() > 0);
     Ok(match SetHistory::new(dates).set_of(today, WeeklyAnchor::OnDay) {
         PlanSet::Monthly => BackupSet::Monthly,
         PlanSet::Weekly => BackupSet::Weekly,

@@ -6,6 +6,7 @@ use nightkeep_vault::crypto::random;
 use nightkeep_vault::id::VaultId;
 use nightkeep_vault::keys::{CustomerRoot, recovery_sheet};
 use nightkeep_vault::record::config::Custody;
+use nightkeep_vault::record::slot::Slot;
 use nightkeep_vault::vault::{Vault, VaultError};
 use serde::Serialize;
 
@@ -22,7 +23,7 @@ struct Document {
 
 /// Makes the vault.
 ///
-/// The configuration is written first, as the one write that decides who made the vault; the passphrase follows at once.
+/// The passphrase is written first, the configuration last: with it the vault exists, and a vault nobody can open never does.
 pub(super) fn run(args: &InitArgs, json: bool) -> anyhow::Result<Exit> {
     let store = open::store(&args.vault)?;
     let location = store.location();
@@ -35,8 +36,9 @@ pub(super) fn run(args: &InitArgs, json: bool) -> anyhow::Result<Exit> {
         open::passphrase(args.vault.passphrase_file.as_deref(), "NIGHTKEEP_PASSPHRASE", "New passphrase: ")?;
     let root = CustomerRoot::generate();
     let id = VaultId(random());
-    let vault = Vault::create(store, root.clone(), id, Custody::Owner, now())?;
-    vault.add_slot(&passphrase, "init")?;
+    let slot = Slot::create(id, &root, &passphrase, "init").map_err(VaultError::Slot)?;
+    store.put_same(&slot.name, &slot.seal(id)).map_err(VaultError::from)?;
+    Vault::create(store, root.clone(), id, Custody::Owner, now())?;
     if let Some(file) = &args.sheet {
         let sheet = recovery_sheet(id, &root, &location);
         nightkeep_platform::secret_file::write(file, sheet.as_bytes())
