@@ -13,21 +13,26 @@ use crate::wait::wait_for;
 /// How long a process may take to end in order before it is killed.
 const STOP_AT_MOST: Duration = Duration::from_secs(20);
 
-/// A running child, with both outputs appended to a log file.
+/// A running child. Its standard error is appended to a log file, its standard output to another beside it (`.out`).
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
+    output: PathBuf,
 }
 
 impl Process {
-    /// Starts `command`; what it writes is appended to `log`.
+    /// Starts `command`; what it says is appended to `log` and `log` with the extension `out`.
     pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let append = |path: &Path| {
+            let file = File::options().create(true).append(true).open(path);
+            file.with_context(|| format!("cannot write {}", path.display()))
+        };
+        let output = log.with_extension("out");
+        command.stdin(Stdio::null()).stdout(append(&output)?).stderr(append(log)?);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
+        Ok(Self { child, name: name.to_owned(), log: log.to_owned(), output })
     }
 
     /// Its number.
@@ -35,9 +40,14 @@ impl Process {
         self.child.id()
     }
 
-    /// What it and its predecessors with the same log have written.
+    /// What it and its predecessors with the same log wrote to standard error.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
+    }
+
+    /// What it and its predecessors with the same log wrote to standard output.
+    pub fn output(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(&self.output)?).into_owned())
     }
 
     /// Its exit status, once it has ended.

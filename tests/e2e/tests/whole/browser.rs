@@ -33,7 +33,7 @@ impl Browser {
         let mut driver = Process::start("chromedriver", command, &output.join("chromedriver.log"))?;
         let port = wait_for("chromedriver's port", START_AT_MOST, || {
             driver.must_live()?;
-            Ok(port_in(&driver.log()?))
+            Ok(port_in(&driver.output()?))
         })?;
         let profile = tempfile::tempdir()?;
         let client = ClientBuilder::rustls()?

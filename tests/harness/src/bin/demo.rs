@@ -1,3 +1,264 @@
-//! The demo.
+//! The main job on real input: host, storage, agent, enrolment, default plan, one backup, one proven restore, status OK.
+//!
+//! `cargo xtask demo` builds what this needs and starts it. Every figure printed was measured in this run.
+#![expect(clippy::print_stdout, reason = "this is a command line")]
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use nightkeep_harness::agent::run;
+use nightkeep_harness::api::Api;
+use nightkeep_harness::cluster::{Cluster, Machine, machine_row};
+use nightkeep_harness::compare::{Judge, expect_equal};
+use nightkeep_harness::wait::wait_for_async;
+use nightkeep_harness::{binaries, tree};
+use serde_json::{Value, json};
+
+/// Enough for a first backup of some hundred gigabytes; the progress line shows that it moves.
+const BACKUP_AT_MOST: Duration = Duration::from_secs(12 * 3600);
+
+/// The scan runs at start, on demand and every six minutes.
+const PLAN_AT_MOST: Duration = Duration::from_secs(60);
+
+const MACHINE: &str = "demo-machine";
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The folder that plays the machine.
+    dir: PathBuf,
+    /// Stop after the proof.
+    #[arg(long)]
+    exit: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let work = demo(&arguments);
+    // Ctrl-C during the work drops the host and the agent, which ends them.
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("the demo failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(arguments: &Arguments) -> Result<()> {
+    let total = Instant::now();
+    let logs = binaries::output_dir("demo")?;
+    let place = tempfile::Builder::new().prefix("demo-").tempdir_in(binaries::root().join("target"))?;
+    let source = source(&arguments.dir, place.path())?;
+    println!("machine: {} ({})", source.display(), figures(tree::files(&source)?.len() as u64, tree::bytes(&source)?));
+
+    let step = Step::begin("start a host: embedded database, its own disk as cloud storage");
+    let cluster = Cluster::start_in(place, &logs).await?;
+    step.end(&cluster.host.base());
+
+    let step = Step::begin("enrol an agent with a token");
+    let mut machine = cluster.machine(MACHINE, &source)?;
+    machine.enrol(&cluster.host.token(&[])?)?;
+    machine.start()?;
+    step.end(&format!("{MACHINE} of client Acme, location Office"));
+
+    let api = cluster.host.sign_in().await?;
+    let step = Step::begin("let the scan apply the default plan");
+    let plan = default_plan(&api, &mut machine).await?;
+    step.end(&plan);
+
+    let step = Step::begin("back up the entire machine");
+    let result = back_up(&api, &mut machine).await?;
+    step.end(&told(&result));
+
+    let step = Step::begin("restore with the recovery sheet alone, without host or state");
+    let target = tempfile::tempdir_in(cluster.place())?;
+    restore(&cluster, &machine, target.path())?;
+    let restored = target.path().join(source.strip_prefix("/")?);
+    step.end(&figures(tree::files(&restored)?.len() as u64, tree::bytes(&restored)?));
+
+    let step = Step::begin("compare what came back with what was there");
+    step.end(match expect_equal(&source, &restored)? {
+        Judge::Rsync => "equal: rsync -naiHAX --checksum --delete prints no line",
+        Judge::Own => "equal: every byte, mode, owner, time, link and attribute (rsync is not installed)",
+    });
+
+    let step = Step::begin("ask the host for the machine's status");
+    let row = wait_for_status(&api, &mut machine, "ok").await?;
+    step.end(&format!("status {}", status_of(&row).unwrap_or_default()));
+
+    let (user, password) = cluster.host.admin()?;
+    println!("\nproved in {:.1} s; logs in {}", total.elapsed().as_secs_f64(), logs.display());
+    println!("console: {}  user {user}  password {password}", cluster.host.base());
+    if !arguments.exit {
+        println!("Ctrl-C ends host and agent and removes their data.");
+        tokio::signal::ctrl_c().await?;
+        println!();
+    }
+    machine.stop()
+}
+
+/// One line per step: what, what came of it, how long it took.
+struct Step {
+    start: Instant,
+}
+
+impl Step {
+    fn begin(what: &str) -> Self {
+        println!("- {what}");
+        Self { start: Instant::now() }
+    }
+
+    fn end(self, result: &str) {
+        println!("    {result} ({:.1} s)", self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// The folder itself; of this checkout its sources alone, copied, since the build directory changes while we look.
+fn source(dir: &Path, place: &Path) -> Result<PathBuf> {
+    let dir = dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
+    if dir != binaries::root().canonicalize()? {
+        return Ok(dir);
+    }
+    let copy = place.join("sources");
+    std::fs::create_dir(&copy)?;
+    for name in sources_of(&dir)? {
+        let (from, to) = (dir.join(&name), copy.join(&name));
+        // Listed, yet removed from the work tree.
+        if !from.is_file() {
+            continue;
+        }
+        std::fs::create_dir_all(to.parent().context("a file without a folder")?)?;
+        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(copy)
+}
+
+/// What git keeps or would keep; without git, everything but the build directory.
+fn sources_of(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut git = Command::new("git");
+    git.current_dir(dir).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    match git.stdin(Stdio::null()).stderr(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {
+            let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            Ok(names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned())).collect())
+        }
+        Ok(_) | Err(_) => {
+            let mut names = Vec::new();
+            for entry in std::fs::read_dir(dir)? {
+                let path = entry?.path();
+                match path.file_name() {
+                    Some(name) if name == "target" || name == ".git" => {}
+                    _ if path.is_dir() => names.extend(tree::files(&path)?),
+                    _ => names.push(path),
+                }
+            }
+            names.into_iter().map(|path| Ok(path.strip_prefix(dir)?.to_owned())).collect()
+        }
+    }
+}
+
+async fn default_plan(api: &Api, machine: &mut Machine) -> Result<String> {
+    api.post("/api/v1/scan", &json!({})).await?;
+    let row = wait_for_row(api, machine, "the default plan", PLAN_AT_MOST, |row| has_plan(row)).await?;
+    Ok(plan_names(&row).join(", "))
+}
+
+/// Starts a backup as a technician does, shows its progress, and answers the finished job as the host knows it.
+async fn back_up(api: &Api, machine: &mut Machine) -> Result<Value> {
+    let row = machine_row(api, MACHINE).await?.context("the machine is not listed")?;
+    let id = row["id"].as_str().context("a machine without id")?.to_owned();
+    api.post(&format!("/api/v1/machines/{id}/start"), &json!({})).await?;
+    let mut shown = String::new();
+    let row = wait_for_row(api, machine, "the backup's end", BACKUP_AT_MOST, |row| {
+        let now = progress_of(row);
+        if !now.is_empty() && now != shown {
+            println!("    {now}");
+            shown = now;
+        }
+        row["last_backup"].is_string() || row["last_result"].is_object()
+    })
+    .await?;
+    Ok(row)
+}
+
+fn restore(cluster: &Cluster, machine: &Machine, target: &Path) -> Result<()> {
+    let vault = format!("file://{}", cluster.host.vault_dir()?.display());
+    let sheet = cluster.host.sheet()?;
+    let mut command = Command::new(binaries::agent()?);
+    command.args(["restore", "--vault", &vault, "--machine", machine.name(), "--key-file"]).arg(sheet);
+    command.arg("--target").arg(target).arg("latest");
+    // A state directory nobody has used before: nothing of the machine's own is at hand.
+    command.arg("--state-dir").arg(cluster.place().join("fresh state"));
+    command.arg("--identity-dir").arg(cluster.place().join("fresh identity"));
+    run(&mut command)?.expect_code(0)?;
+    Ok(())
+}
+
+async fn wait_for_status(api: &Api, machine: &mut Machine, wanted: &str) -> Result<Value> {
+    let is_wanted = |row: &Value| status_of(row).is_some_and(|status| status.eq_ignore_ascii_case(wanted));
+    wait_for_row(api, machine, "status OK", PLAN_AT_MOST, is_wanted).await
+}
+
+async fn wait_for_row(
+    api: &Api,
+    machine: &mut Machine,
+    what: &str,
+    at_most: Duration,
+    mut wanted: impl FnMut(&Value) -> bool,
+) -> Result<Value> {
+    let mut last = Value::Null;
+    let end = Instant::now() + at_most;
+    while Instant::now() < end {
+        machine.must_live()?;
+        let row = wait_for_async("the machine's row", PLAN_AT_MOST, || machine_row(api, MACHINE)).await?;
+        if wanted(&row) {
+            return Ok(row);
+        }
+        last = row;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bail!("waited {} s in vain for {what}; the host shows {last}", at_most.as_secs())
+}
+
+fn has_plan(row: &Value) -> bool {
+    !plan_names(row).is_empty()
+}
+
+fn plan_names(row: &Value) -> Vec<String> {
+    let plans = row["plans"].as_array().into_iter().flatten();
+    plans.filter_map(|plan| plan.as_str().or_else(|| plan["name"].as_str())).map(str::to_owned).collect()
+}
+
+fn status_of(row: &Value) -> Option<&str> {
+    row["status"].as_str().or_else(|| row["status"]["bucket"].as_str())
+}
+
+fn progress_of(row: &Value) -> String {
+    row["progress"]["percent"].as_u64().map(|percent| format!("backing up {percent} %")).unwrap_or_default()
+}
+
+fn told(row: &Value) -> String {
+    row["last_result"].to_string()
+}
+
+fn figures(files: u64, bytes: u64) -> String {
+    format!("{files} files, {}", size(bytes))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} B"),
+        10_000..=9_999_999 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        10_000_000..=9_999_999_999 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.2} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}
