@@ -8,6 +8,7 @@ use nightkeep_wire::plan::Plan;
 use crate::retention::{Decision, Point, Rules, decide};
 use crate::schedule::{ScheduleError, Timetable};
 use crate::sets::SetHistory;
+use crate::span::sane;
 
 /// Runs looked ahead at most: a run every hour for a year.
 pub const RUNS_MAX: usize = 10_000;
@@ -54,7 +55,9 @@ pub fn forecast(
     let cut_short = coming.len() > RUNS_MAX;
     coming.truncate(RUNS_MAX);
     let mut points: Vec<(Point, bool)> = existing.iter().map(|point| (*point, true)).collect();
-    let mut history = SetHistory::new(existing.iter().map(|point| point.at.date_naive()));
+    let mut history = SetHistory::new(
+        existing.iter().map(|point| sane(point.at.to_utc()).with_timezone(point.at.offset()).date_naive()),
+    );
     for at in &coming {
         let local = at.with_timezone(&timetable.zone());
         let date = local.date_naive();

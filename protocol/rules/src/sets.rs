@@ -10,10 +10,12 @@ use chrono_tz::Tz;
 use nightkeep_wire::plan::WeeklyAnchor;
 use nightkeep_wire::report::BackupSet;
 
+use crate::span::sane;
+
 /// The local date that decides the set: of the scheduled occurrence a run serves (a Monday 23:00 run that starts on
 /// Tuesday is Monday's), and of the start when it serves none.
 pub fn deciding_date(occurrence: Option<DateTime<Utc>>, started: DateTime<Utc>, zone: Tz) -> NaiveDate {
-    occurrence.unwrap_or(started).with_timezone(&zone).date_naive()
+    sane(occurrence.unwrap_or(started)).with_timezone(&zone).date_naive()
 }
 
 /// The dates on which a plan has made recovery points on one machine, forgotten ones included.

@@ -8,6 +8,15 @@ use std::collections::BTreeSet;
 /// day with a clock in 2030 would hide everything until then.
 pub const CLOCK_TOLERANCE: Duration = Duration::hours(1);
 
+/// The moment, brought into the years in which arithmetic with it is safe. Times from outside may be anything.
+pub fn sane(at: DateTime<Utc>) -> DateTime<Utc> {
+    // Years 1900 and 2300.
+    const EARLIEST: DateTime<Utc> = DateTime::from_timestamp_nanos(-2_208_988_800_000_000_000);
+    const SECONDS_OF_2300: i64 = 10_413_792_000;
+    let latest = DateTime::from_timestamp(SECONDS_OF_2300, 0).unwrap_or(DateTime::UNIX_EPOCH);
+    at.clamp(EARLIEST, latest)
+}
+
 /// From `from` up to, not including, `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {

@@ -5,6 +5,7 @@
 mod facts;
 mod judge;
 mod plan;
+mod sane;
 mod tally;
 mod verdict;
 

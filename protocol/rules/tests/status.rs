@@ -422,6 +422,26 @@ proptest! {
             prop_assert_eq!(verdict.bucket == WithoutAgent, drawn.agent == 0);
         }
     }
+
+    /// Times that no clock ever showed upset nothing.
+    #[test]
+    fn absurd_times_are_judged_without_a_panic(drawn in drawn(), which in 0usize..6, late in any::<bool>()) {
+        let schedules = [plan("0 0 23 * * Mon-Fri"), plan("0 0 */4 * * *"), nightly()];
+        let mut facts = build(&drawn, &schedules);
+        let absurd = if late { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC };
+        match which {
+            0 => facts.pause = Some(Pause { from: absurd, until: Some(absurd) }),
+            1 => facts.agent = Agent::Enrolled { at: absurd, last_heard: Some(absurd) },
+            2 => facts.online.push(Span::new(absurd, ago(0))),
+            3 => facts.plans.iter_mut().for_each(|p| p.newest_point = Some(absurd)),
+            4 => facts.plans.iter_mut().for_each(|p| p.applied_at = absurd),
+            _ => facts.plans.iter_mut().for_each(|p| {
+                p.results.push(RunResult { started: absurd, finished: ago(1), ..result(1, Outcome::Error) });
+                p.running = running(0).map(|r| Running { started: absurd, ready_about: Some(absurd), ..r });
+            }),
+        }
+        prop_assert!(!judge(&facts, at(NOW)).reason.is_empty());
+    }
 }
 
 fn build<'a>(drawn: &Drawn, schedules: &'a [Plan; 3]) -> Facts<'a> {

@@ -208,6 +208,8 @@ fn a_report_beyond_its_bounds_is_named() {
     assert_eq!(report(1, "anna".into()).check_bounds(), Ok(()));
     assert_eq!(report(1, bounded_text(&long)).check_bounds(), Ok(()));
     assert_eq!(report(0, "anna".into()).check_bounds().unwrap_err().field, "sequence");
+    let absurd = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+    assert_eq!(Report { at: absurd, ..report(1, String::new()) }.check_bounds().unwrap_err().field, "at");
     let error = report(7, long).check_bounds().unwrap_err().to_string();
     assert_eq!(error, "report 7: by is beyond its limit of 1024");
 }

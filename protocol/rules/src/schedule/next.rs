@@ -8,7 +8,7 @@ use nightkeep_wire::plan::{CatchUp, Plan, Retries, Schedule};
 use nightkeep_wire::report::{Cause, Outcome};
 
 use super::Timetable;
-use crate::span::CLOCK_TOLERANCE;
+use crate::span::{CLOCK_TOLERANCE, sane};
 
 /// Up to this late a start is still the scheduled one.
 const PUNCTUAL: Duration = Duration::minutes(10);
@@ -82,8 +82,10 @@ pub fn next_action(
 }
 
 fn without_future(history: &StartHistory, now: DateTime<Utc>) -> StartHistory {
-    let runs = history.runs.iter().copied().filter(|run| run.started <= now + CLOCK_TOLERANCE).collect();
-    StartHistory { runs, ..history.clone() }
+    let runs = history.runs.iter().filter(|run| run.started <= now + CLOCK_TOLERANCE);
+    let runs = runs
+        .map(|run| RunRecord { started: sane(run.started), ended: run.ended.map(|(at, outcome)| (sane(at), outcome)) });
+    StartHistory { runs: runs.collect(), ..history.clone() }
 }
 
 /// When the due occurrence shall be served; none when it was, or when it is too late for it.

@@ -6,8 +6,8 @@ use nightkeep_wire::status::{Bucket, Overlay};
 
 use super::facts::{Agent, Facts, RunResult};
 use super::plan::judge_plan;
+use super::sane::sane_facts;
 use super::verdict::{PlanVerdict, Silence, Verdict};
-use crate::span::CLOCK_TOLERANCE;
 use crate::words;
 
 /// Every machine is heard at least every six minutes; two of these and a little.
@@ -15,10 +15,10 @@ const OFFLINE_AFTER: Duration = Duration::minutes(15);
 
 /// Judges a machine as of `now`.
 pub fn judge(facts: &Facts<'_>, now: DateTime<Utc>) -> Verdict {
+    let facts = &sane_facts(facts, now);
     let plans: Vec<PlanVerdict> = facts.plans.iter().map(|plan| judge_plan(facts, plan, now)).collect();
     let (bucket, reason) = bucket_of(facts, &plans, now);
-    let results = facts.plans.iter().flat_map(|p| &p.results);
-    let last = results.filter(|r| r.finished <= now + CLOCK_TOLERANCE).max_by_key(|r| r.finished);
+    let last = facts.plans.iter().flat_map(|p| &p.results).max_by_key(|r| r.finished);
     let worst_failure = plans.iter().max_by_key(|p| p.errors_in_a_row);
     let missed_in_a_row = plans.iter().map(|p| p.missed_in_a_row).max().unwrap_or(0);
     let awaits_first_backup = bucket == Bucket::NotProtected && plans.iter().any(|p| p.awaits_first_backup);
@@ -80,7 +80,7 @@ fn overlays(facts: &Facts<'_>, awaits_first_backup: bool, now: DateTime<Utc>) ->
     let mut overlays = Vec::new();
     let running = facts.plans.iter().filter_map(|p| p.running).max_by_key(|r| r.progressed_at);
     if let Some(running) = running {
-        overlays.push(Overlay::BackingUp { percent: running.percent.map(|p| p.min(100)) });
+        overlays.push(Overlay::BackingUp { percent: running.percent });
     }
     if awaits_first_backup {
         overlays.push(Overlay::FirstBackup { ready_about: running.and_then(|r| r.ready_about) });

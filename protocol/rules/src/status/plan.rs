@@ -22,7 +22,6 @@ const LOOK_BACK: Duration = Duration::days(40);
 type Judged = (Bucket, String);
 
 pub(super) fn judge_plan(facts: &Facts<'_>, plan: &PlanFacts<'_>, now: DateTime<Utc>) -> PlanVerdict {
-    let plan = &without_future(plan, now);
     let failure = last_decisive(&plan.results).filter(|r| r.outcome == Outcome::Error);
     let mut verdict = PlanVerdict {
         plan: plan.id(),
@@ -52,13 +51,6 @@ pub(super) fn judge_plan(facts: &Facts<'_>, plan: &PlanFacts<'_>, now: DateTime<
         Some(point) => with_point(facts, plan, point, &due, &timetable, now),
     };
     verdict
-}
-
-/// The plan without results from a future that a wrong clock made up.
-fn without_future<'a>(plan: &PlanFacts<'a>, now: DateTime<Utc>) -> PlanFacts<'a> {
-    let mut plan = plan.clone();
-    plan.results.retain(|result| result.finished <= now + CLOCK_TOLERANCE);
-    plan
 }
 
 fn count_missed(facts: &Facts<'_>, plan: &PlanFacts<'_>, due: &[DateTime<Utc>], now: DateTime<Utc>) -> u32 {

@@ -1,12 +1,15 @@
 //! Limits of what a report may carry.
 //!
-//! Invariant: a report that passes [`Report::check_bounds`] has a bounded size, so that a hostile or broken agent cannot
-//! fill the host's database with one message.
+//! Invariant: a report that passes [`Report::check_bounds`] has a bounded size and times between the years 1900 and 2300, so
+//! that a hostile or broken agent can neither fill the host's database with one message nor upset its arithmetic.
+
+use chrono::{DateTime, Datelike, Utc};
 
 use super::{FINDINGS_MAX, JobResult, REPORT_TEXT_BYTES_MAX, Report, ReportBody};
 use crate::machine::MachineFacts;
 
 const ABILITIES_MAX: usize = 100;
+const YEARS: std::ops::Range<i32> = 1900..2300;
 
 /// A report that is larger than agents make them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +41,8 @@ impl Report {
         if self.sequence == 0 {
             return Err(beyond(("sequence", 1)));
         }
-        first_beyond(&self.body).map_or(Ok(()), |found| Err(beyond(found)))
+        let found = time("at", Some(self.at)).or_else(|| first_beyond(&self.body));
+        found.map_or(Ok(()), |found| Err(beyond(found)))
     }
 }
 
@@ -48,10 +52,17 @@ fn first_beyond(body: &ReportBody) -> Option<Beyond> {
     match body {
         ReportBody::JobFinished(result) => of_result(result),
         ReportBody::CommandDone(done) => text("message", done.message.as_deref()),
-        ReportBody::PlanState(state) => text("message", state.message.as_deref()),
-        ReportBody::Pause(pause) => text("by", Some(&pause.by)),
+        ReportBody::PlanState(state) => text("message", state.message.as_deref())
+            .or_else(|| time("next_occurrence", state.next_occurrence))
+            .or_else(|| time("next_start", state.next_start)),
+        ReportBody::Pause(pause) => text("by", Some(&pause.by)).or_else(|| time("until", pause.until)),
         ReportBody::Facts(facts) => of_facts(facts),
-        ReportBody::JobStarted(_) | ReportBody::JobProgress(_) | ReportBody::Missed(_) | ReportBody::Unknown => None,
+        ReportBody::JobStarted(job) => {
+            time("started", Some(job.started)).or_else(|| time("occurrence", job.occurrence))
+        }
+        ReportBody::JobProgress(job) => time("started", Some(job.started)).or_else(|| time("at", Some(job.at))),
+        ReportBody::Missed(missed) => time("occurrence", Some(missed.occurrence)),
+        ReportBody::Unknown => None,
     }
 }
 
@@ -64,7 +75,11 @@ fn of_result(result: &JobResult) -> Option<Beyond> {
             .or_else(|| text("findings.message", Some(&finding.message)))
     });
     let zone = result.civil.as_ref().map(|civil| civil.zone.as_str());
-    of_findings.or_else(|| text("error", result.error.as_deref())).or_else(|| text("civil.zone", zone))
+    let times =
+        [("started", Some(result.started)), ("finished", Some(result.finished)), ("occurrence", result.occurrence)];
+    let of_times = times.into_iter().find_map(|(field, at)| time(field, at));
+    let of_texts = text("error", result.error.as_deref()).or_else(|| text("civil.zone", zone));
+    of_findings.or(of_texts).or(of_times)
 }
 
 fn of_facts(facts: &MachineFacts) -> Option<Beyond> {
@@ -82,7 +97,12 @@ fn of_facts(facts: &MachineFacts) -> Option<Beyond> {
     ];
     let of_abilities = facts.abilities.iter().find_map(|ability| text("abilities", Some(ability)));
     let of_texts = texts.into_iter().find_map(|(field, value)| text(field, Some(value)));
-    of_texts.or_else(|| text("boot_id", facts.boot_id.as_deref())).or(of_abilities)
+    let of_boot = text("boot_id", facts.boot_id.as_deref()).or_else(|| time("booted_at", facts.booted_at));
+    of_texts.or(of_boot).or(of_abilities)
+}
+
+fn time(field: &'static str, at: Option<DateTime<Utc>>) -> Option<Beyond> {
+    at.filter(|at| !YEARS.contains(&at.year())).map(|_| (field, usize::try_from(YEARS.end).unwrap_or(0)))
 }
 
 fn text(field: &'static str, value: Option<&str>) -> Option<Beyond> {
