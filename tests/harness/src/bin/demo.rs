@@ -167,7 +167,7 @@ fn sources_of(dir: &Path) -> Result<Vec<PathBuf>> {
 
 async fn default_plan(api: &Api, machine: &mut Machine) -> Result<String> {
     api.post("/api/v1/scan", &json!({})).await?;
-    let row = wait_for_row(api, machine, "the default plan", PLAN_AT_MOST, |row| has_plan(row)).await?;
+    let row = wait_for_row(api, machine, "the default plan", PLAN_AT_MOST, has_plan).await?;
     Ok(plan_names(&row).join(", "))
 }
 
