@@ -154,7 +154,8 @@ impl Check<'_> {
 
     /// Reads every pack: bytes against the name, blocks against their ids.
     fn read_packs(&mut self, workers: usize, progress: &dyn Progress, stop: &Stop) -> Result<(), CheckError> {
-        let packs: Vec<_> = self.index.packs().iter().filter(|pack| self.damaged.get(&pack.id) != Some(&None)).collect();
+        let packs: Vec<_> =
+            self.index.packs().iter().filter(|pack| self.damaged.get(&pack.id) != Some(&None)).collect();
         let (next, read) = (AtomicUsize::new(0), AtomicU64::new(0));
         let bad: Mutex<Vec<(ObjectName, PackId, VaultError)>> = Mutex::default();
         let vault = self.vault;
@@ -195,7 +196,8 @@ impl Check<'_> {
             return None;
         }
         let pack = self.blocks.open(Area::Data, id).ok()?;
-        let damaged = (0..pack.footer.blocks.len() as u32).filter(|block| self.blocks.read_block(&pack, *block).is_err());
+        let damaged =
+            (0..pack.footer.blocks.len() as u32).filter(|block| self.blocks.read_block(&pack, *block).is_err());
         Some(damaged.collect())
     }
 
@@ -222,9 +224,11 @@ impl Check<'_> {
 
     /// Every machine that has a record or points.
     fn machines(&self) -> Result<BTreeSet<MachineId>, CheckError> {
-        let mut machines: BTreeSet<MachineId> = self.vault.machines()?.into_iter().map(|record| record.machine).collect();
+        let mut machines: BTreeSet<MachineId> =
+            self.vault.machines()?.into_iter().map(|record| record.machine).collect();
         let listed = self.vault.store().list_all("s/").map_err(VaultError::Store)?;
-        machines.extend(listed.iter().filter_map(|info| info.name.as_str().split('/').nth(1)?.parse::<MachineId>().ok()));
+        machines
+            .extend(listed.iter().filter_map(|info| info.name.as_str().split('/').nth(1)?.parse::<MachineId>().ok()));
         Ok(machines)
     }
 
@@ -326,5 +330,5 @@ fn read_pack(vault: &Vault, blocks: &BlockReader, area: Area, id: PackId) -> Res
 
 /// What is wrong, without the object's name, which stands beside it.
 fn cause(error: &VaultError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| chain(source))
+    std::error::Error::source(error).map_or_else(|| error.to_string(), chain)
 }

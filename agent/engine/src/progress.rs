@@ -46,6 +46,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The finding for an error while reading.
+    pub fn of_read(path: &[u8], error: &std::io::Error) -> Self {
+        let gone = error.kind() == std::io::ErrorKind::NotFound;
+        let kind = if gone { FindingKind::Vanished } else { FindingKind::Unreadable };
+        Self { kind, path: path.to_vec(), text: error.to_string() }
+    }
+
     /// The path as text, with what is not UTF-8 replaced.
     pub fn path_lossy(&self) -> String {
         String::from_utf8_lossy(&self.path).into_owned()

@@ -3,7 +3,7 @@
 //! **Invariant**: memory grows with the largest directory on the way down, not with the number of files.
 
 use crate::exclude::Excludes;
-use crate::progress::{Finding, FindingKind};
+use crate::progress::Finding;
 use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta};
 use nightkeep_platform::mounts::{MountClass, Mounts};
 use nightkeep_platform::names;
@@ -116,7 +116,11 @@ impl Walk {
                 self.stack.pop();
                 continue;
             };
-            let path = if frame.path.is_empty() { entry.name.clone() } else { [&frame.path, b"/".as_slice(), &entry.name].concat() };
+            let path = if frame.path.is_empty() {
+                entry.name.clone()
+            } else {
+                [&frame.path, b"/".as_slice(), &entry.name].concat()
+            };
             let (whole, ancestor) = match self.options.wants(&path, frame.whole) {
                 Wanted::No => continue,
                 Wanted::Whole => (true, false),
@@ -124,7 +128,7 @@ impl Walk {
             };
             let meta = match entry.meta {
                 Ok(meta) => meta,
-                Err(error) => return Some(Step::Finding(unreadable(path, &error))),
+                Err(error) => return Some(Step::Finding(Finding::of_read(&path, &error))),
             };
             let is_dir = meta.kind == FileKind::Directory;
             if self.options.excludes.excludes(&path, is_dir) {
@@ -165,7 +169,7 @@ impl Walk {
                 self.push(Arc::new(dir), entry.path.clone(), entries, meta.device, whole);
                 Descent::Nothing
             }
-            Err(error) => Descent::Finding(unreadable(entry.path.clone(), &error)),
+            Err(error) => Descent::Finding(Finding::of_read(&entry.path, &error)),
         }
     }
 
@@ -207,14 +211,6 @@ impl SourceOptions {
 fn holds_vault(entries: &[DirEntry]) -> bool {
     let has = |name: &[u8]| entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).is_ok();
     has(b"cfg") && (has(b"p") || has(b"keys") || has(b"w"))
-}
-
-fn unreadable(path: Vec<u8>, error: &std::io::Error) -> Finding {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => FindingKind::Vanished,
-        _ => FindingKind::Unreadable,
-    };
-    Finding { kind, path, text: error.to_string() }
 }
 
 /// How many files and bytes a walk would find: the estimate of a first backup.

@@ -24,7 +24,11 @@ struct FixedClock;
 
 impl Clock for FixedClock {
     fn now(&self) -> CivilTime {
-        CivilTime { at: Time { seconds: 4_000_000_000, nanoseconds: 0 }, offset_minutes: 60, zone: "Europe/Berlin".into() }
+        CivilTime {
+            at: Time { seconds: 4_000_000_000, nanoseconds: 0 },
+            offset_minutes: 60,
+            zone: "Europe/Berlin".into(),
+        }
     }
 }
 
@@ -37,8 +41,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let store = MemoryStore::new();
-        let vault =
-            Vault::create(Arc::new(store.clone()), CustomerRoot::generate(), VaultId([5; 16]), Custody::Owner, Time::default());
+        let vault = Vault::create(
+            Arc::new(store.clone()),
+            CustomerRoot::generate(),
+            VaultId([5; 16]),
+            Custody::Owner,
+            Time::default(),
+        );
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("source")).unwrap();
         Self { store, vault: Arc::new(vault.unwrap()), dir }
@@ -126,7 +135,8 @@ fn make_tree(root: &Path) {
 /// Compares two trees: names, kinds, contents, modes, owners, times, links, holes.
 fn assert_same(a: &Path, b: &Path) {
     let list = |root: &Path| {
-        let mut all: Vec<_> = walk(root).into_iter().map(|path| path.strip_prefix(root).unwrap().to_path_buf()).collect();
+        let mut all: Vec<_> =
+            walk(root).into_iter().map(|path| path.strip_prefix(root).unwrap().to_path_buf()).collect();
         all.sort();
         all
     };
@@ -275,7 +285,10 @@ fn a_stopped_run_leaves_no_point_and_no_pack() {
     stop.request(StopKind::Discard);
     let stopped = backup::run(&bench.vault, &bench.options(), &FixedClock, &Silent, &stop);
     assert!(matches!(stopped, Err(BackupError::Stopped(StopKind::Discard))));
-    assert_eq!((bench.names("s/"), bench.names("p/"), bench.names("m/"), bench.names("i/")), (vec![], vec![], vec![], vec![]));
+    assert_eq!(
+        (bench.names("s/"), bench.names("p/"), bench.names("m/"), bench.names("i/")),
+        (vec![], vec![], vec![], vec![])
+    );
 }
 
 #[test]

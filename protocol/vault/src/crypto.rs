@@ -135,8 +135,7 @@ impl SealingKeyPair {
     /// Opens `encapsulated key || ciphertext`.
     pub fn open(&self, info: &str, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let (encapsulated, ciphertext) = sealed.split_at_checked(32).ok_or(OpenError)?;
-        let encapsulated =
-            <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| OpenError)?;
+        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| OpenError)?;
         hpke::single_shot_open::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             &self.private,

@@ -243,7 +243,8 @@ mod tests {
         let (vault, root) = (VaultId([7; 16]), CustomerRoot::generate());
         let sheet = recovery_sheet(vault, &root, "Customer");
         assert_eq!(parse_key_text(&sheet).unwrap(), (vault, root.clone()));
-        let typed = key_text(vault, &root).to_lowercase().replace("nk1-", "NK1-").replace('1', "l").replacen("NKl", "NK1", 1);
+        let typed =
+            key_text(vault, &root).to_lowercase().replace("nk1-", "NK1-").replace('1', "l").replacen("NKl", "NK1", 1);
         assert_eq!(parse_key_text(&typed.replace('-', " ").replacen("NK1 ", "NK1-", 1)).unwrap(), (vault, root));
     }
 

@@ -3,7 +3,7 @@
 //! **Invariant**: an object is readable only under the name it was written for.
 
 use crate::codec::{DecodeError, Reader};
-use crate::crypto::{SigningKey, Secret, VerifyingKey, open_once, random, seal_once};
+use crate::crypto::{Secret, SigningKey, VerifyingKey, open_once, random, seal_once};
 use crate::id::VaultId;
 use crate::store::ObjectName;
 
@@ -248,7 +248,8 @@ mod tests {
         let (here, there) = (name("s/a/1"), name("s/b/1"));
         let bytes = sample(&signer, &key, &here);
         let object = Object::parse(&bytes, Kind::Point).unwrap();
-        let (at, moved) = (Binding { vault: VaultId([1; 16]), name: &here }, Binding { vault: VaultId([1; 16]), name: &there });
+        let (at, moved) =
+            (Binding { vault: VaultId([1; 16]), name: &here }, Binding { vault: VaultId([1; 16]), name: &there });
         assert_eq!(object.open_header(at, &key).unwrap(), b"header");
         assert_eq!(object.open_body(at, &key).unwrap(), b"body");
         object.verify(at, signer.public()).unwrap();

@@ -3,7 +3,9 @@
 //! **Invariant**: a block's nonce is its ordinal within its group, and a group's key comes from a fresh salt.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::crypto::{Cipher, OpenError, SealingKeyPair, SealingPublicKey, Secret, TAG_BYTES, open_once, random, seal_once};
+use crate::crypto::{
+    Cipher, OpenError, SealingKeyPair, SealingPublicKey, Secret, TAG_BYTES, open_once, random, seal_once,
+};
 use crate::id::{BlobId, MachineId, PackId, VaultId};
 use crate::store::{NameError, ObjectName};
 
@@ -228,7 +230,12 @@ impl PackWriter {
         let mut header = Writer::new();
         header.raw(&salt).u16(groups.len() as u16);
         for group in &groups {
-            header.raw(&group.salt).u8(1).u8(group.envelope.0).u16(group.envelope.1.len() as u16).raw(&group.envelope.1);
+            header
+                .raw(&group.salt)
+                .u8(1)
+                .u8(group.envelope.0)
+                .u16(group.envelope.1.len() as u16)
+                .raw(&group.envelope.1);
         }
         let header_bytes = MAGIC.len() + 4 + header.len();
         let mut bytes = Vec::with_capacity(bytes_expected);
@@ -312,7 +319,9 @@ impl Footer {
         let mut out = Writer::new();
         out.varint(1).list(&self.blocks, |out, block| {
             out.u8(block.block_type as u8).u8(block.codec as u8).varint(u64::from(block.group));
-            out.varint(u64::from(block.ordinal)).varint(u64::from(block.sealed_bytes)).varint(u64::from(block.plain_bytes));
+            out.varint(u64::from(block.ordinal))
+                .varint(u64::from(block.sealed_bytes))
+                .varint(u64::from(block.plain_bytes));
             if block.block_type == BlockType::Bundle {
                 out.list(&block.members, |out, member| {
                     out.raw(member.id.as_bytes()).varint(u64::from(member.bytes));
@@ -417,7 +426,12 @@ impl PackHeader {
     }
 
     /// The cipher of every group that `keys` opens; none where no key is at hand.
-    pub fn ciphers(&self, vault: VaultId, index: &Secret, keys: &dyn PackKeys) -> Result<Vec<Option<Cipher>>, PackError> {
+    pub fn ciphers(
+        &self,
+        vault: VaultId,
+        index: &Secret,
+        keys: &dyn PackKeys,
+    ) -> Result<Vec<Option<Cipher>>, PackError> {
         self.groups.iter().map(|group| group.cipher(vault, index, keys)).collect()
     }
 
@@ -530,20 +544,26 @@ mod tests {
         let catalogue = GroupKey::for_catalogue(MachineId([1; 16]), 1, &keys.1);
         let mut writer = PackWriter::new(VAULT, vec![data, catalogue], 0);
         let member = |n, bytes| Member { id: BlobId([n; 32]), bytes };
-        writer.append(0, PreparedBlock {
-            block_type: BlockType::Bundle,
-            codec: Codec::Stored,
-            payload: b"firstsecond".to_vec(),
-            plain_bytes: 11,
-            members: vec![member(1, 5), member(2, 6)],
-        });
-        writer.append(1, PreparedBlock {
-            block_type: BlockType::Hunk,
-            codec: Codec::Zstd,
-            payload: zstd::bulk::compress(&[9; 1000], 3).unwrap(),
-            plain_bytes: 1000,
-            members: vec![member(3, 1000)],
-        });
+        writer.append(
+            0,
+            PreparedBlock {
+                block_type: BlockType::Bundle,
+                codec: Codec::Stored,
+                payload: b"firstsecond".to_vec(),
+                plain_bytes: 11,
+                members: vec![member(1, 5), member(2, 6)],
+            },
+        );
+        writer.append(
+            1,
+            PreparedBlock {
+                block_type: BlockType::Hunk,
+                codec: Codec::Zstd,
+                payload: zstd::bulk::compress(&[9; 1000], 3).unwrap(),
+                plain_bytes: 1000,
+                members: vec![member(3, 1000)],
+            },
+        );
         writer.finish(index)
     }
 

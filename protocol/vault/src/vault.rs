@@ -530,7 +530,9 @@ impl Vault {
             let opened = Generation::open(keeper, &info.name, &bytes, self.config.maintenance_public);
             match opened {
                 Ok(generation) if Some(generation.number) == number_of(&info.name) => return Ok(generation),
-                Ok(_) | Err(_) => tracing::warn!(name = %info.name, "A generation that the owner did not sign is ignored"),
+                Ok(_) | Err(_) => {
+                    tracing::warn!(name = %info.name, "A generation that the owner did not sign is ignored")
+                }
             }
         }
         Ok(Generation::default())

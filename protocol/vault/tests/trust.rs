@@ -51,7 +51,8 @@ impl Customer {
         };
         self.owner.write_machine(&record).unwrap();
         let config = self.owner.config();
-        let pins = Pins { vault: VAULT, vault_public: config.vault_public, maintenance_public: config.maintenance_public };
+        let pins =
+            Pins { vault: VAULT, vault_public: config.vault_public, maintenance_public: config.maintenance_public };
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         Arc::new(Vault::open_machine(store, &pins, self.root.vault_keys(VAULT), keys).unwrap())
     }
@@ -72,13 +73,16 @@ fn write_chunk_into(vault: &Arc<Vault>, area: Area, id: BlobId, content: &[u8]) 
     let group = GroupKey::for_data(VAULT, public, epoch).unwrap();
     let mut writer = PackWriter::new(VAULT, vec![group], 0);
     let bytes = content.len() as u32;
-    writer.append(0, PreparedBlock {
-        block_type: BlockType::Chunk,
-        codec: Codec::Stored,
-        payload: content.to_vec(),
-        plain_bytes: bytes,
-        members: vec![Member { id, bytes }],
-    });
+    writer.append(
+        0,
+        PreparedBlock {
+            block_type: BlockType::Chunk,
+            codec: Codec::Stored,
+            payload: content.to_vec(),
+            plain_bytes: bytes,
+            members: vec![Member { id, bytes }],
+        },
+    );
     let pack = writer.finish(&vault.keys().index);
     session.put_pack(area, &pack).unwrap();
     session.write_segment().unwrap();

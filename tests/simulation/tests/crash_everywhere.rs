@@ -69,7 +69,7 @@ fn assert_whole(vault: &Arc<Vault>, scratch: &Path, states: &[&[(&str, Vec<u8>)]
         let is_state = |state: &&[(&str, Vec<u8>)]| {
             state.iter().all(|(name, bytes)| fs::read(target.join(name)).is_ok_and(|read| read == *bytes))
         };
-        assert!(states.iter().any(|state| is_state(state)), "{story}: a point holds neither state");
+        assert!(states.iter().any(is_state), "{story}: a point holds neither state");
     }
     points.visible().count()
 }

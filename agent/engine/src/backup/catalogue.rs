@@ -127,7 +127,11 @@ impl<'a> CatalogueStage<'a> {
                 self.totals.bytes += entry.bytes;
             }
             EntryKind::Directory => self.totals.directories += 1,
-            EntryKind::Symlink | EntryKind::Fifo | EntryKind::Socket | EntryKind::CharDevice | EntryKind::BlockDevice => {
+            EntryKind::Symlink
+            | EntryKind::Fifo
+            | EntryKind::Socket
+            | EntryKind::CharDevice
+            | EntryKind::BlockDevice => {
                 self.totals.others += 1;
             }
         }
@@ -173,7 +177,8 @@ impl<'a> CatalogueStage<'a> {
 
     /// An unchanged file keeps its lists, unless the whole catalogue is written anew.
     fn keep_lists(&mut self, lists: Vec<ContentListRef>) -> Result<Content, BackupError> {
-        let kept: Option<Vec<_>> = lists.iter().map(|list| Some((list.id, self.parent_blobs.leaf_of(&list.id)?))).collect();
+        let kept: Option<Vec<_>> =
+            lists.iter().map(|list| Some((list.id, self.parent_blobs.leaf_of(&list.id)?))).collect();
         if let Some(kept) = kept {
             for (id, leaf) in kept {
                 self.meta.reuse(&self.parent_blobs, &id);
@@ -347,9 +352,7 @@ impl<'a> MetaPacker<'a> {
 
 fn new_meta_pack(shared: &Shared<'_>) -> PackWriter {
     let (vault, machine) = (shared.session.vault(), shared.session.machine());
-    let groups = vec![
-        GroupKey::for_catalogue(machine.id, 1, &machine.meta),
-        GroupKey::for_references(&vault.keys().index),
-    ];
+    let groups =
+        vec![GroupKey::for_catalogue(machine.id, 1, &machine.meta), GroupKey::for_references(&vault.keys().index)];
     PackWriter::new(vault.id(), groups, 64 << 10)
 }

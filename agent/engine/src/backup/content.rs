@@ -4,7 +4,7 @@
 
 use super::known::Claim;
 use super::scan::{Batch, Item, entry_kind, link_group, time};
-use super::{BackupError, Shared, read_finding};
+use super::{BackupError, Shared};
 use crate::progress::{Finding, FindingKind};
 use crate::source::SourceEntry;
 use nightkeep_platform::files::{self, FileKind, FileMeta};
@@ -108,7 +108,7 @@ impl<'a> ContentStage<'a> {
             FileKind::Symlink => match dir.read_link(&source.name) {
                 Ok(target) => entry.extras.link_target = Some(target),
                 Err(error) => {
-                    self.shared.finding(read_finding(&source.path, &error));
+                    self.shared.finding(Finding::of_read(&source.path, &error));
                     return Ok(None);
                 }
             },
@@ -141,7 +141,7 @@ impl<'a> ContentStage<'a> {
             let (meta, content, stable) = match read {
                 Ok(read) => read,
                 Err(error) => {
-                    self.shared.finding(read_finding(&source.path, &error));
+                    self.shared.finding(Finding::of_read(&source.path, &error));
                     return Ok(false);
                 }
             };
@@ -162,7 +162,6 @@ impl<'a> ContentStage<'a> {
     }
 
     /// Reads an open file and tells whether it stayed as it was. The inner error is the file's, the outer the run's.
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
     fn read_stable(
         &mut self,
         file: &File,
@@ -189,7 +188,12 @@ impl<'a> ContentStage<'a> {
         Ok(Ok((meta, content, stable)))
     }
 
-    fn read_content(&mut self, file: &File, meta: &FileMeta, emit: &mut Emit<'_>) -> Result<io::Result<Content>, BackupError> {
+    fn read_content(
+        &mut self,
+        file: &File,
+        meta: &FileMeta,
+        emit: &mut Emit<'_>,
+    ) -> Result<io::Result<Content>, BackupError> {
         let config = self.shared.session.vault().config();
         if meta.bytes == 0 {
             return Ok(Ok(Content::Empty));
@@ -221,7 +225,12 @@ impl<'a> ContentStage<'a> {
         Ok(Ok(Content::Pieces(vec![piece])))
     }
 
-    fn read_large(&mut self, file: &File, meta: &FileMeta, emit: &mut Emit<'_>) -> Result<io::Result<Content>, BackupError> {
+    fn read_large(
+        &mut self,
+        file: &File,
+        meta: &FileMeta,
+        emit: &mut Emit<'_>,
+    ) -> Result<io::Result<Content>, BackupError> {
         let sparse = meta.blocks_512.saturating_mul(512) < meta.bytes;
         let extents = if sparse { files::data_extents(file, meta.bytes) } else { Ok(vec![(0, meta.bytes)]) };
         let extents = match extents {

@@ -18,7 +18,7 @@ mod parent;
 mod scan;
 
 use crate::chunker::Chunker;
-use crate::progress::{Finding, FindingKind, Phase, Progress, Stop, StopKind};
+use crate::progress::{Finding, Phase, Progress, Stop, StopKind};
 use crate::source::{SourceError, SourceOptions, Walk};
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::id::{MachineId, PointId};
@@ -310,13 +310,4 @@ impl Names {
 pub fn own_folders(vault_location: &str) -> Vec<PathBuf> {
     let path = vault_location.strip_prefix("file://").unwrap_or(vault_location);
     if path.contains("://") { Vec::new() } else { vec![PathBuf::from(path)] }
-}
-
-/// The finding for an error while reading.
-pub(crate) fn read_finding(path: &[u8], error: &std::io::Error) -> Finding {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => FindingKind::Vanished,
-        _ => FindingKind::Unreadable,
-    };
-    Finding { kind, path: path.to_vec(), text: error.to_string() }
 }

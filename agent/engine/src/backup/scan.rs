@@ -170,14 +170,20 @@ impl ParentCursor {
             }
             let hunk = self.parent.hunks().get(self.next_hunk)?;
             // A hunk whose successor begins at or before the path holds nothing for it.
-            let skip = self.parent.hunks().get(self.next_hunk + 1).is_some_and(|after| compare_paths(&after.first_path, path).is_le());
+            let skip = self
+                .parent
+                .hunks()
+                .get(self.next_hunk + 1)
+                .is_some_and(|after| compare_paths(&after.first_path, path).is_le());
             self.next_hunk += 1;
             if skip {
                 continue;
             }
             match self.parent.read_hunk(hunk) {
                 Ok(entries) => self.entries = entries.into_iter().peekable(),
-                Err(error) => tracing::warn!(%error, "A part of the last catalogue cannot be read; its files are read anew"),
+                Err(error) => {
+                    tracing::warn!(%error, "A part of the last catalogue cannot be read; its files are read anew")
+                }
             }
         }
     }

@@ -122,7 +122,11 @@ impl Shared<'_> {
                 report.bytes += entry.bytes;
             }
             EntryKind::Directory => report.directories += 1,
-            EntryKind::Symlink | EntryKind::Fifo | EntryKind::Socket | EntryKind::CharDevice | EntryKind::BlockDevice => {
+            EntryKind::Symlink
+            | EntryKind::Fifo
+            | EntryKind::Socket
+            | EntryKind::CharDevice
+            | EntryKind::BlockDevice => {
                 report.others += 1;
             }
         }

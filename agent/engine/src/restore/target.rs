@@ -50,7 +50,11 @@ impl Target {
         }
         let marker = root.create_file(MARKER, IfExists::Replace).map_err(failed)?;
         write_at(&marker, point.as_bytes(), 0).map_err(|source| {
-            failed(RestoreError { operation: nightkeep_platform::restore::Operation::Write, name: MARKER.to_vec(), source })
+            failed(RestoreError {
+                operation: nightkeep_platform::restore::Operation::Write,
+                name: MARKER.to_vec(),
+                source,
+            })
         })?;
         let if_exists = if overwrite || resumes { IfExists::Replace } else { IfExists::Fail };
         Ok(Self { root: Arc::new(root), path: path.to_path_buf(), if_exists, resumes, last: Mutex::default() })
@@ -79,9 +83,7 @@ impl Target {
         let (major, minor) = entry.extras.device.unwrap_or_default();
         match entry.kind {
             EntryKind::Directory => dir.create_dir(name, if_exists).map(drop),
-            EntryKind::Symlink => {
-                dir.symlink(name, entry.extras.link_target.as_deref().unwrap_or_default(), if_exists)
-            }
+            EntryKind::Symlink => dir.symlink(name, entry.extras.link_target.as_deref().unwrap_or_default(), if_exists),
             EntryKind::Fifo => dir.node(name, Node::Fifo, if_exists),
             EntryKind::Socket => dir.node(name, Node::Socket, if_exists),
             EntryKind::CharDevice => dir.node(name, Node::CharDevice(major, minor), if_exists),
@@ -108,7 +110,14 @@ impl Target {
         if let Some(meta) = before {
             // Removing the marker touched the target's own time, which may have been restored.
             let (kind, mode, modified) = (FileKind::Directory, meta.mode, meta.modified);
-            self.root.set_own_attributes(&Attributes { kind, mode, uid: meta.uid, gid: meta.gid, modified, xattrs: &[] });
+            self.root.set_own_attributes(&Attributes {
+                kind,
+                mode,
+                uid: meta.uid,
+                gid: meta.gid,
+                modified,
+                xattrs: &[],
+            });
         }
         self.root.sync_filesystem().map_err(failed)
     }
@@ -151,7 +160,10 @@ impl Shared<'_> {
             let source = RestoreError {
                 operation: error.operation,
                 name: error.name.clone(),
-                source: std::io::Error::new(error.source.kind(), "no space left; free space and run the same command again"),
+                source: std::io::Error::new(
+                    error.source.kind(),
+                    "no space left; free space and run the same command again",
+                ),
             };
             return Err(RunError::Target { path: self.target.path.clone(), source });
         }

@@ -86,9 +86,9 @@ impl FileJob {
 
     /// Ends the file: length, metadata; or its removal, when a piece is missing.
     fn finish(&self, shared: &Shared<'_>) -> Result<(), RunError> {
-        let ended = self.file(shared.target.if_exists).and_then(|file| {
-            set_len(&file, self.entry.bytes).map_err(|source| self.failed_write(source))
-        });
+        let ended = self
+            .file(shared.target.if_exists)
+            .and_then(|file| set_len(&file, self.entry.bytes).map_err(|source| self.failed_write(source)));
         let state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
         match (ended, state.failed) {
             (Err(error), _) => shared.unrestored(&self.entry, &error),

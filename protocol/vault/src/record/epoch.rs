@@ -38,7 +38,8 @@ impl Epoch {
         header.field(6, |w| {
             w.raw(&maintenance.public().0);
         });
-        let draft = Draft { header: Some((header.finish(), &keys.index)), signer: Some(maintenance), ..Draft::default() };
+        let draft =
+            Draft { header: Some((header.finish(), &keys.index)), signer: Some(maintenance), ..Draft::default() };
         draft.seal(Kind::Epoch, Binding { vault, name: &name })
     }
 

@@ -65,7 +65,13 @@ impl Keeper<'_> {
         draft.seal(kind, Binding { vault: self.vault, name })
     }
 
-    fn open(&self, kind: Kind, name: &ObjectName, bytes: &[u8], by: VerifyingKey) -> Result<(Vec<u8>, Vec<u8>), ObjectError> {
+    fn open(
+        &self,
+        kind: Kind,
+        name: &ObjectName,
+        bytes: &[u8],
+        by: VerifyingKey,
+    ) -> Result<(Vec<u8>, Vec<u8>), ObjectError> {
         let object = Object::parse(bytes, kind)?;
         let binding = Binding { vault: self.vault, name };
         object.verify(binding, by)?;

@@ -50,7 +50,11 @@ impl MachineRecord {
     }
 
     /// Seals a machine's own `K_meta` to the vault's public key.
-    pub fn seal_meta(machine: MachineId, vault_public: SealingPublicKey, meta: &Secret) -> Result<Vec<u8>, ObjectError> {
+    pub fn seal_meta(
+        machine: MachineId,
+        vault_public: SealingPublicKey,
+        meta: &Secret,
+    ) -> Result<Vec<u8>, ObjectError> {
         vault_public.seal(META_INFO, machine.as_bytes(), meta.expose()).map_err(|_| ObjectError::Sealed)
     }
 

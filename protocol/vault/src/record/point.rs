@@ -402,9 +402,8 @@ impl PointBody {
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut body = Self::default();
-        let names = |value: &mut Reader<'_>| {
-            value.list(|r| Ok((r.varint_max(u32::MAX.into())? as u32, r.bytes()?.to_vec())))
-        };
+        let names =
+            |value: &mut Reader<'_>| value.list(|r| Ok((r.varint_max(u32::MAX.into())? as u32, r.bytes()?.to_vec())));
         Reader::new(bytes, "recovery point body").fields(|tag, value| {
             match tag {
                 2 => body.hunk_list = Some(BlobId(value.array()?)),

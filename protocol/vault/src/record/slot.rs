@@ -79,7 +79,8 @@ impl Slot {
     }
 
     fn derive(&self, passphrase: &str) -> Result<Secret, SlotError> {
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| SlotError::Parameters)?;
+        let params =
+            Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| SlotError::Parameters)?;
         let mut key = [0; 32];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), &self.salt, &mut key)

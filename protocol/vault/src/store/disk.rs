@@ -50,7 +50,7 @@ impl DiskStore {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Put::Exists),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                create_dirs(parent, &self.root)?;
+                create_dirs(parent)?;
                 match fs::hard_link(temporary, path) {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Put::Exists),
                     other => other?,
@@ -74,7 +74,7 @@ impl DiskStore {
         let temporary = temporary_dir.join(format!("{}-{number}", self.process));
         let written = match self.write_temporary(&temporary, bytes) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                create_dirs(&temporary_dir, &self.root)?;
+                create_dirs(&temporary_dir)?;
                 self.write_temporary(&temporary, bytes)
             }
             other => other,
@@ -87,7 +87,14 @@ impl DiskStore {
     }
 
     /// Names below `directory` (a path relative to the root, "" or ending in "/") that begin with `prefix`.
-    fn collect(&self, directory: &str, prefix: &str, after: &str, out: &mut Vec<ObjectInfo>, limit: usize) -> io::Result<()> {
+    fn collect(
+        &self,
+        directory: &str,
+        prefix: &str,
+        after: &str,
+        out: &mut Vec<ObjectInfo>,
+        limit: usize,
+    ) -> io::Result<()> {
         let mut children = Vec::new();
         let entries = match fs::read_dir(self.root.join(directory)) {
             Ok(entries) => entries,
@@ -129,7 +136,7 @@ impl DiskStore {
 }
 
 /// Creates `dir` and what is missing above it, and syncs each new name into its parent.
-fn create_dirs(dir: &Path, root: &Path) -> io::Result<()> {
+fn create_dirs(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -137,7 +144,7 @@ fn create_dirs(dir: &Path, root: &Path) -> io::Result<()> {
     if let Some(parent) = parent
         && !parent.as_os_str().is_empty()
     {
-        create_dirs(parent, root)?;
+        create_dirs(parent)?;
     }
     match fs::create_dir(dir) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
@@ -160,19 +167,19 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 
 fn failed(operation: &'static str, name: impl Into<String>, source: io::Error) -> StoreError {
     let name = name.into();
-    match source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            StoreError::Refused { operation, name, reason: format!("{source}; check the folder's permissions") }
-        }
-        _ => StoreError::Failed { operation, name, source: Box::new(source) },
+    if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+        return StoreError::Refused { operation, name, reason: format!("{source}; check the folder's permissions") };
     }
+    StoreError::Failed { operation, name, source: Box::new(source) }
 }
 
 impl Store for DiskStore {
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
-        self.put(name, bytes).map_err(|source| match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { name: name.clone() },
-            _ => failed("write", name.as_str(), source),
+        self.put(name, bytes).map_err(|source| {
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                return StoreError::Full { name: name.clone() };
+            }
+            failed("write", name.as_str(), source)
         })
     }
 
@@ -186,9 +193,11 @@ impl Store for DiskStore {
             file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        read().map_err(|source: io::Error| match source.kind() {
-            ErrorKind::NotFound => StoreError::NotFound { name: name.clone() },
-            _ => failed("read", name.as_str(), source),
+        read().map_err(|source: io::Error| {
+            if source.kind() == ErrorKind::NotFound {
+                return StoreError::NotFound { name: name.clone() };
+            }
+            failed("read", name.as_str(), source)
         })
     }
 
@@ -204,8 +213,7 @@ impl Store for DiskStore {
         let mut out = Vec::new();
         let directory = prefix.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"));
         let after = after.map_or("", ObjectName::as_str);
-        self.collect(&directory, prefix, after, &mut out, limit)
-            .map_err(|source| failed("list", prefix, source))?;
+        self.collect(&directory, prefix, after, &mut out, limit).map_err(|source| failed("list", prefix, source))?;
         Ok(out)
     }
 

@@ -21,7 +21,9 @@ pub struct ObjectName(Arc<str>);
 
 /// A name no store accepts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not an object name: use a-z, 0-9, '_', '-', '.' and '/', at most {NAME_BYTES_MAX} bytes, without '.' or '..' parts")]
+#[error(
+    "'{0}' is not an object name: use a-z, 0-9, '_', '-', '.' and '/', at most {NAME_BYTES_MAX} bytes, without '.' or '..' parts"
+)]
 pub struct NameError(String);
 
 /// The longest object name.
