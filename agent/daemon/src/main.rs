@@ -3,6 +3,17 @@
 //! Invariant: everything a person or a script sees goes through [`cli`]; nothing else writes to standard output.
 
 mod cli;
+mod clock;
+mod config;
+mod daemon;
+mod facts;
+mod files;
+mod gateway;
+mod identity;
+mod job;
+mod link;
+mod outbox;
+mod places;
 
 fn main() -> std::process::ExitCode {
     cli::main()

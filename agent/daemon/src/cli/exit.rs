@@ -19,13 +19,13 @@ pub(crate) enum Exit {
     WrongPassphrase,
     /// Stopped by a person.
     Stopped,
-    /// A code of another program's dialect.
-    Dialect(u8),
+    /// A code of another program's dialect; where codes have eight bits, the system keeps the lowest.
+    Dialect(i32),
 }
 
 impl Exit {
     /// The number.
-    pub(crate) const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> i32 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
@@ -41,6 +41,10 @@ impl Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
+        match u8::try_from(exit.code()) {
+            Ok(code) => Self::from(code),
+            // Windows has wider codes, and `ExitCode` does not reach them.
+            Err(_) => std::process::exit(exit.code()),
+        }
     }
 }

@@ -3,9 +3,18 @@
 //! Invariant: with `--json`, standard output carries JSON and nothing else, also when the command fails.
 
 pub(crate) mod args;
+mod bundle;
+mod control;
+mod enroll;
 pub(crate) mod exit;
 pub(crate) mod failure;
+mod log;
+mod orders;
 pub(crate) mod output;
+mod run;
+mod selftest;
+mod service;
+mod status;
 pub(crate) mod vault;
 pub(crate) mod vault_args;
 
@@ -34,7 +43,22 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(command: &Command, globals: &Globals) -> anyhow::Result<Exit> {
+    if let Command::Run = command {
+        return run::run(globals);
+    }
+    log::to_stderr(globals);
     match command {
+        Command::Run => run::run(globals),
+        Command::Service(command) => service::run(*command, globals),
+        Command::Enroll(args) => enroll::enroll(args, globals),
+        Command::Unenroll => enroll::unenroll(globals),
+        Command::Status(args) => status::run(args, globals),
+        Command::Start(args) => orders::start(args, globals),
+        Command::Stop(args) => orders::stop(args, globals),
+        Command::Pause(args) => orders::pause(args, globals),
+        Command::Resume => orders::resume(globals),
+        Command::Selftest => selftest::run(globals),
+        Command::SupportBundle { file } => bundle::run(file, globals),
         Command::Vault(command) => vault::run(command, globals),
     }
 }

@@ -63,5 +63,15 @@ pub(crate) fn usage_error(error: &clap::Error) -> ExitCode {
     } else {
         let _ = error.print();
     }
-    Exit::Usage.into()
+    usage_exit().into()
+}
+
+/// `status --format X` answers in X's own code even when the rest of its arguments makes no sense.
+fn usage_exit() -> Exit {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_status = arguments.iter().any(|argument| argument == "status");
+    let after_flag = arguments.iter().skip_while(|argument| *argument != "--format").nth(1).map(String::as_str);
+    let joined = arguments.iter().find_map(|argument| argument.strip_prefix("--format="));
+    let format = after_flag.or(joined).filter(|_| is_status);
+    format.and_then(super::status::usage_code).map_or(Exit::Usage, Exit::Dialect)
 }

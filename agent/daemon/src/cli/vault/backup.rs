@@ -61,13 +61,15 @@ struct Document {
 /// Backs up.
 pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
-    let excludes = Excludes::new(&args.exclude).map_err(|error| Failure::usage(format!("{:#}", anyhow::Error::from(error))))?;
+    let excludes =
+        Excludes::new(&args.exclude).map_err(|error| Failure::usage(format!("{:#}", anyhow::Error::from(error))))?;
     let vault = Arc::new(open::owner(&args.vault)?);
     let roots = args.paths.iter().map(|path| root_of(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let entire_machine = roots.iter().any(Vec::is_empty);
     let mut skip = backup::own_folders(&vault.store().location());
     skip.push(globals.state_dir.clone().unwrap_or_else(|| Paths::standard().state));
-    let source = SourceOptions { machine_root: PathBuf::from("/"), roots: outermost(roots), excludes, skip, entire_machine };
+    let source =
+        SourceOptions { machine_root: PathBuf::from("/"), roots: outermost(roots), excludes, skip, entire_machine };
     let machine_name = open::machine_name(&args.vault);
     let options = BackupOptions {
         set: set_today(&vault, &machine_name)?,
@@ -82,9 +84,11 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
             tell(&report, &options, began.elapsed().as_secs_f64(), globals.json);
             Ok(if report.totals.findings > 0 { Exit::Partial } else { Exit::Done })
         }
-        Err(BackupError::Stopped(StopKind::Interrupt | StopKind::Discard)) => {
-            Err(Failure { exit: Exit::Stopped, ..Failure::new("stopped", "stopped; the next backup takes over what was sent") }.into())
+        Err(BackupError::Stopped(StopKind::Interrupt | StopKind::Discard)) => Err(Failure {
+            exit: Exit::Stopped,
+            ..Failure::new("stopped", "stopped; the next backup takes over what was sent")
         }
+        .into()),
         Err(error) => Err(error.into()),
     }
 }

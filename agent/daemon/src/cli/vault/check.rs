@@ -50,12 +50,20 @@ pub(super) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
     watcher.finish();
     let report = match outcome {
         Err(CheckError::Stopped(_)) => {
-            return Err(Failure { exit: Exit::Stopped, ..Failure::new("stopped", "stopped before everything was checked") }.into());
+            return Err(Failure {
+                exit: Exit::Stopped,
+                ..Failure::new("stopped", "stopped before everything was checked")
+            }
+            .into());
         }
         other => other?,
     };
     let sound = report.problems.is_empty() && report.affected_count == 0;
-    if json { output::json(&document(&report, sound)) } else { tell(&report, sound, args.read_data) }
+    if json {
+        output::json(&document(&report, sound))
+    } else {
+        tell(&report, sound, args.read_data)
+    }
     Ok(if sound { Exit::Done } else { Exit::Failed })
 }
 
@@ -85,7 +93,11 @@ fn tell(report: &CheckReport, sound: bool, read_data: bool) {
     if report.unlisted_packs > 0 {
         output::line(format_args!("{} packs of interrupted runs belong to no index yet", report.unlisted_packs));
     }
-    output::line(if sound { "no problems found" } else { "the vault is damaged; what is not named above can be restored" });
+    output::line(if sound {
+        "no problems found"
+    } else {
+        "the vault is damaged; what is not named above can be restored"
+    });
 }
 
 fn document(report: &CheckReport, ok: bool) -> Document {

@@ -54,7 +54,8 @@ fn add(vault: &Vault, file: Option<&Path>, label: &str, json: bool) -> anyhow::R
 
 fn remove(vault: &Vault, wanted: &str, json: bool) -> anyhow::Result<Exit> {
     let slots = vault.slots()?;
-    let matching: Vec<&Slot> = slots.iter().filter(|slot| slot.label == wanted || slot.name.as_str() == wanted).collect();
+    let matching: Vec<&Slot> =
+        slots.iter().filter(|slot| slot.label == wanted || slot.name.as_str() == wanted).collect();
     let [slot] = matching.as_slice() else {
         let message = match matching.len() {
             0 => format!("no passphrase is called '{wanted}'; `key list` shows them"),
@@ -102,6 +103,10 @@ fn export(vault: &Vault, file: &Path, json: bool) -> anyhow::Result<Exit> {
 }
 
 fn done(json: bool, text: String) -> anyhow::Result<Exit> {
-    if json { output::json(&DoneDocument { done: text }) } else { output::line(text) }
+    if json {
+        output::json(&DoneDocument { done: text })
+    } else {
+        output::line(text)
+    }
     Ok(Exit::Done)
 }

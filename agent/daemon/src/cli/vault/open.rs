@@ -37,7 +37,10 @@ pub(super) fn owner(flags: &VaultFlags) -> anyhow::Result<Vault> {
 }
 
 fn wrong_key_file(file: &Path, error: &dyn std::error::Error) -> Failure {
-    Failure { exit: crate::cli::exit::Exit::WrongPassphrase, ..Failure::new("wrong-key", format!("{}: {error}", file.display())) }
+    Failure {
+        exit: crate::cli::exit::Exit::WrongPassphrase,
+        ..Failure::new("wrong-key", format!("{}: {error}", file.display()))
+    }
 }
 
 /// A passphrase from a file, the environment or a terminal, in this order.

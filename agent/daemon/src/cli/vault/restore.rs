@@ -62,7 +62,10 @@ pub(super) fn run(args: &RestoreArgs, json: bool) -> anyhow::Result<Exit> {
             args.target.display(),
         ));
         if report.finding_count > 0 {
-            output::note(format_args!("{} files or attributes could not be restored, listed above", report.finding_count));
+            output::note(format_args!(
+                "{} files or attributes could not be restored, listed above",
+                report.finding_count
+            ));
         }
     }
     Ok(if report.finding_count > 0 { Exit::Partial } else { Exit::Done })

@@ -1,0 +1,123 @@
+//! `selftest`: what works on this machine, each with what to do when it does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nightkeep_platform::service::{ServiceManager, manager};
+use nightkeep_platform::{process, secret_file};
+use nightkeep_wire::control::Op;
+use serde::Serialize;
+
+use super::args::Globals;
+use super::control::{Client, runtime};
+use super::exit::Exit;
+use super::output;
+use crate::clock::HostClock;
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::link::{HostLink, Signer};
+use crate::places::Places;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Works,
+    /// Not there, and nothing fails without it.
+    Absent,
+    Fails,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    detail: String,
+}
+
+fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Check {
+    Check { name, verdict, detail: detail.into() }
+}
+
+/// Runs every check; fails when one does.
+pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
+    let (places, config) = Places::resolve(globals)?;
+    let identity = Identity::load(&places);
+    let mut checks = vec![rights(), snapshots(), service(), state(&places)];
+    checks.push(match &identity {
+        Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
+        Ok(_) => check("identity", Verdict::Absent, "belongs to no host: run `nightkeep-agent enroll`"),
+        Err(error) => check("identity", Verdict::Fails, error.to_string()),
+    });
+    checks.push(runtime()?.block_on(async {
+        match Client::connect(globals).await {
+            Ok(mut client) => match client.ask(Op::Status).await {
+                Ok(_) => check("daemon", Verdict::Works, "answers"),
+                Err(error) => check("daemon", Verdict::Fails, format!("{error:#}")),
+            },
+            Err(error) => check("daemon", Verdict::Absent, format!("{error:#}")),
+        }
+    }));
+    if let Ok(Some(identity)) = &identity {
+        checks.extend(runtime()?.block_on(network(identity, &config)));
+    }
+    tell(&checks, globals.json);
+    let failed = checks.iter().any(|check| check.verdict == Verdict::Fails);
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+fn rights() -> Check {
+    match process::is_root() {
+        true => check("rights", Verdict::Works, "every file can be read and restored with its owner"),
+        false => check("rights", Verdict::Absent, "an ordinary account: only what it may read is backed up"),
+    }
+}
+
+fn snapshots() -> Check {
+    check("volume snapshots", Verdict::Absent, "not used yet on this system: files are read live")
+}
+
+fn service() -> Check {
+    match manager() {
+        Some(ServiceManager::Systemd { .. }) => check("service", Verdict::Works, "systemd"),
+        None => check("service", Verdict::Absent, "no service manager: start `nightkeep-agent run` by other means"),
+    }
+}
+
+fn state(places: &Places) -> Check {
+    let probe = places.state.join("selftest");
+    let written = std::fs::create_dir_all(&places.state).and_then(|()| secret_file::write(&probe, b"probe"));
+    let removed = written.and_then(|()| std::fs::remove_file(&probe));
+    match removed {
+        Ok(()) => check("state", Verdict::Works, places.state.display().to_string()),
+        Err(error) => check("state", Verdict::Fails, format!("{}: {error}", places.state.display())),
+    }
+}
+
+async fn network(identity: &Identity, config: &Config) -> Option<Check> {
+    let enrolled = identity.enrolled.as_ref()?;
+    let signer = Signer { machine: enrolled.machine, key: identity.signing_key() };
+    let timeout = Duration::from_secs(config.link.connect_timeout_seconds.max(1));
+    let link = HostLink::new(&enrolled.host_url, enrolled.pin, Some(signer), Arc::new(HostClock::default()), timeout);
+    let asked = match link {
+        Ok(link) => link.desired(0, Duration::ZERO).await.map(drop),
+        Err(error) => Err(error),
+    };
+    Some(match asked {
+        Ok(()) => check("network", Verdict::Works, format!("{} answers", enrolled.host_url)),
+        Err(error) => check("network", Verdict::Fails, error.in_words()),
+    })
+}
+
+fn tell(checks: &[Check], as_json: bool) {
+    if as_json {
+        return output::json(&serde_json::json!({ "checks": checks }));
+    }
+    for Check { name, verdict, detail } in checks {
+        let word = match verdict {
+            Verdict::Works => "works",
+            Verdict::Absent => "-",
+            Verdict::Fails => "FAILS",
+        };
+        output::line(format_args!("{name:<18}{word:<7}{detail}"));
+    }
+}
