@@ -15,7 +15,7 @@ use nightkeep_vault::record::point::Totals;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Small files are joined up to this many bytes: larger bundles compress better, smaller ones restore one file faster.
 const BUNDLE_BYTES: usize = 1 << 20;
@@ -43,7 +43,10 @@ pub(crate) struct Processed {
 
 /// Contents of files with several names, so that each is read once.
 #[derive(Default)]
-pub(crate) struct Links(Mutex<HashMap<(u64, u64), (FileMeta, Content)>>);
+pub(crate) struct Links(Mutex<HashMap<(u64, u64), Arc<LinkSlot>>>);
+
+/// One such file; whoever reads it holds the lock, and who meets another name of it meanwhile waits.
+type LinkSlot = Mutex<Option<(FileMeta, Content)>>;
 
 /// The content stage; one for each worker.
 pub(crate) struct ContentStage<'a> {
@@ -168,9 +171,12 @@ impl<'a> ContentStage<'a> {
         meta: FileMeta,
         emit: &mut Emit<'_>,
     ) -> Result<io::Result<(FileMeta, Content, bool)>, BackupError> {
-        let linked = link_group(&meta).is_some();
-        if linked && let Some(content) = self.links.get(&meta) {
-            return Ok(Ok((meta, content, true)));
+        let slot = link_group(&meta).map(|_| self.links.slot(&meta));
+        let mut known = slot.as_ref().map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(Some((before, content))) = known.as_deref()
+            && is_same(before, &meta)
+        {
+            return Ok(Ok((meta, content.clone(), true)));
         }
         let content = match self.read_content(file, &meta, emit)? {
             Ok(content) => content,
@@ -180,10 +186,9 @@ impl<'a> ContentStage<'a> {
             Ok(after) => after,
             Err(error) => return Ok(Err(error)),
         };
-        let same = after.bytes == meta.bytes && after.modified == meta.modified && after.changed == meta.changed;
-        let stable = same && content.bytes() == Some(meta.bytes);
-        if linked && stable {
-            self.links.insert(&meta, &content);
+        let stable = is_same(&after, &meta) && content.bytes() == Some(meta.bytes);
+        if let Some(known) = known.as_deref_mut().filter(|_| stable) {
+            *known = Some((meta, content.clone()));
         }
         Ok(Ok((meta, content, stable)))
     }
@@ -307,17 +312,15 @@ impl<'a> ContentStage<'a> {
 }
 
 impl Links {
-    fn get(&self, meta: &FileMeta) -> Option<Content> {
-        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, content) = links.get(&(meta.device, meta.inode))?;
-        let same = before.bytes == meta.bytes && before.modified == meta.modified && before.changed == meta.changed;
-        same.then(|| content.clone())
-    }
-
-    fn insert(&self, meta: &FileMeta, content: &Content) {
+    fn slot(&self, meta: &FileMeta) -> Arc<LinkSlot> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.insert((meta.device, meta.inode), (*meta, content.clone()));
+        links.entry((meta.device, meta.inode)).or_default().clone()
     }
+}
+
+/// Whether a file's contents are what they were, as far as a stat tells.
+fn is_same(a: &FileMeta, b: &FileMeta) -> bool {
+    a.bytes == b.bytes && a.modified == b.modified && a.changed == b.changed
 }
 
 fn empty_bundle() -> RawBlock {

@@ -13,7 +13,7 @@ use nightkeep_vault::reader::OpenPack;
 use nightkeep_vault::vault::VaultError;
 use std::fs::File;
 use std::io::Read;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A window ends at so many files, directories (each a handle) or bytes of contents.
@@ -27,6 +27,7 @@ pub(crate) struct FileJob {
     entry: Entry,
     state: Mutex<FileState>,
     pieces_left: AtomicUsize,
+    written: AtomicU64,
 }
 
 #[derive(Default)]
@@ -48,7 +49,8 @@ pub(crate) struct Window {
 
 impl FileJob {
     pub(crate) fn new(dir: Arc<TargetDir>, entry: Entry) -> Self {
-        Self { dir, entry, state: Mutex::default(), pieces_left: AtomicUsize::new(0) }
+        let (state, pieces_left) = (Mutex::default(), AtomicUsize::new(0));
+        Self { dir, entry, state, pieces_left, written: AtomicU64::new(0) }
     }
 
     /// The file, made at the first call.
@@ -72,7 +74,9 @@ impl FileJob {
 
     fn write(&self, bytes: &[u8], offset: u64, if_exists: IfExists) -> Result<(), RestoreError> {
         let file = self.file(if_exists)?;
-        write_at(&file, bytes, offset).map_err(|source| self.failed_write(source))
+        write_at(&file, bytes, offset).map_err(|source| self.failed_write(source))?;
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn failed_write(&self, source: std::io::Error) -> RestoreError {
@@ -159,15 +163,27 @@ impl Window {
     /// Fetches and writes everything in the window.
     pub(crate) fn write(self, shared: &Shared<'_>) -> Result<(), RunError> {
         let packs = plan::by_pack(&shared.index, self.wants);
+        let mut opened = Vec::with_capacity(packs.len());
+        for wants in &packs {
+            match shared.blocks.open(Area::Data, wants.id) {
+                Ok(pack) => opened.push((pack, wants)),
+                Err(error) => give_up(shared, &self.files, &wants.wants, &error)?,
+            }
+        }
+        let split = |(pack, wants): &'_ (Arc<OpenPack>, &'_ PackWants)| -> Vec<_> {
+            plan::reads(pack, &wants.wants).into_iter().map(|read| read.to_vec()).collect()
+        };
+        let reads: Vec<_> =
+            opened.iter().flat_map(|open| split(open).into_iter().map(move |read| (&open.0, read))).collect();
         let next = AtomicUsize::new(0);
         let files = &self.files;
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..shared.workers.min(packs.len()))
+            let workers: Vec<_> = (0..shared.workers.min(reads.len()))
                 .map(|_| {
                     scope.spawn(|| {
-                        while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        while let Some((pack, read)) = reads.get(next.fetch_add(1, Ordering::Relaxed)) {
                             shared.check_stop()?;
-                            write_pack(shared, files, pack)?;
+                            write_read(shared, files, pack, read)?;
                         }
                         Ok(())
                     })
@@ -176,19 +192,6 @@ impl Window {
             workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err(RunError::Worker)))
         })
     }
-}
-
-/// Writes everything that one pack has for the window.
-fn write_pack(shared: &Shared<'_>, files: &[FileJob], wants: &PackWants) -> Result<(), RunError> {
-    let pack = match shared.blocks.open(Area::Data, wants.id) {
-        Ok(pack) => pack,
-        Err(error) => return give_up(shared, files, &wants.wants, &error),
-    };
-    for read in plan::reads(&pack, &wants.wants) {
-        shared.check_stop()?;
-        write_read(shared, files, &pack, read)?;
-    }
-    Ok(())
 }
 
 fn write_read(shared: &Shared<'_>, files: &[FileJob], pack: &OpenPack, wants: &[Want]) -> Result<(), RunError> {
