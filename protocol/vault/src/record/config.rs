@@ -81,7 +81,7 @@ impl Config {
         Ok(config)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.field(2, |w| {
             w.raw(self.vault.as_bytes());
@@ -115,7 +115,7 @@ impl Config {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut config = Self {
             vault: VaultId([0; 16]),
             chunker: ChunkerParams::default(),

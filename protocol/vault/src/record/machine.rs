@@ -87,7 +87,7 @@ impl MachineRecord {
         Ok(Self::decode(&object.open_header(binding, &keys.index)?)?)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.field(2, |w| {
             w.raw(self.machine.as_bytes());
@@ -117,7 +117,7 @@ impl MachineRecord {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut record = Self {
             machine: MachineId([0; 16]),
             name: String::new(),

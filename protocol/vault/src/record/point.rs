@@ -234,7 +234,7 @@ impl Point {
 }
 
 impl PointHeader {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         let varint = |out: &mut Writer, tag, value: u64| {
             out.field(tag, |w| {
@@ -284,7 +284,7 @@ impl PointHeader {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut header = Self::empty();
         let text = |value: &mut Reader<'_>| -> Result<String, DecodeError> {
             Ok(String::from_utf8_lossy(value.take(value.rest().len())?).into_owned())
@@ -373,7 +373,7 @@ impl CivilTime {
 }
 
 impl PointBody {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         if let Some(id) = &self.hunk_list {
             out.field(2, |w| {
@@ -400,7 +400,7 @@ impl PointBody {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut body = Self::default();
         let names =
             |value: &mut Reader<'_>| value.list(|r| Ok((r.varint_max(u32::MAX.into())? as u32, r.bytes()?.to_vec())));

@@ -73,7 +73,7 @@ impl RetentionRecord {
         Ok(Self::decode(&object.open_header(binding, &keys.index)?, counter)?)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.field(2, |w| {
             w.raw(self.machine.as_bytes());
@@ -94,7 +94,7 @@ impl RetentionRecord {
         out.finish()
     }
 
-    fn decode(bytes: &[u8], counter: u32) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8], counter: u32) -> Result<Self, DecodeError> {
         let mut record = Self {
             machine: MachineId([0; 16]),
             sequence: 0,

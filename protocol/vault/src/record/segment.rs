@@ -95,7 +95,7 @@ impl Segment {
         Ok(Self::decode(&header, &body)?)
     }
 
-    fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         let mut header = Writer::new();
         for (tag, id) in [(2, self.machine.as_bytes()), (4, self.session.as_bytes())] {
             header.field(tag, |w| {
@@ -115,7 +115,7 @@ impl Segment {
         (header.finish(), body.finish())
     }
 
-    fn decode(header: &[u8], body: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(header: &[u8], body: &[u8]) -> Result<Self, DecodeError> {
         let (machine, session) = (MachineId([0; 16]), SessionId([0; 16]));
         let mut segment = Self { machine, session, counter: 0, packs: Vec::new() };
         Reader::new(header, "index segment").fields(|tag, value| {

@@ -76,7 +76,7 @@ impl SessionRecord {
         Ok(Self::decode(&object.open_header(binding, &keys.index)?, counter)?)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let (state, outcome) = match self.state {
             State::Open => (1, None),
             State::Heartbeat => (2, None),
@@ -103,7 +103,7 @@ impl SessionRecord {
         out.finish()
     }
 
-    fn decode(bytes: &[u8], counter: u32) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8], counter: u32) -> Result<Self, DecodeError> {
         let mut record = Self {
             machine: MachineId([0; 16]),
             session: SessionId([0; 16]),

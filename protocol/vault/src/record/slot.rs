@@ -92,7 +92,7 @@ impl Slot {
         [vault.as_bytes(), self.name.as_str().as_bytes()].concat()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         for (tag, number) in [(2, 1), (4, self.memory_kib), (6, self.passes), (8, self.lanes)] {
             out.field(tag, |w| {
@@ -107,7 +107,7 @@ impl Slot {
         out.finish()
     }
 
-    fn decode(name: ObjectName, bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(name: ObjectName, bytes: &[u8]) -> Result<Self, DecodeError> {
         let (label, salt, sealed_root) = (String::new(), Vec::new(), Vec::new());
         let mut slot = Self { name, label, memory_kib: 0, passes: 0, lanes: 0, salt, sealed_root };
         Reader::new(bytes, "key slot").fields(|tag, value| {
