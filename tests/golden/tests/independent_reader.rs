@@ -22,7 +22,11 @@ struct LateClock;
 
 impl Clock for LateClock {
     fn now(&self) -> CivilTime {
-        CivilTime { at: Time { seconds: 4_000_000_000, nanoseconds: 0 }, offset_minutes: 120, zone: "Europe/Berlin".into() }
+        CivilTime {
+            at: Time { seconds: 4_000_000_000, nanoseconds: 0 },
+            offset_minutes: 120,
+            zone: "Europe/Berlin".into(),
+        }
     }
 }
 

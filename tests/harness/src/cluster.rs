@@ -9,15 +9,19 @@ mod host;
 mod machine;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use host::Host;
 pub use machine::Machine;
 
 use crate::api::Api;
+
+/// How often the console is asked while waiting.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A host and the place where its agents' directories lie.
 #[derive(Debug)]
@@ -60,9 +64,52 @@ impl Cluster {
     }
 }
 
-/// The machine of this name as the admin API shows it; nothing while it is not listed.
-pub async fn machine_row(api: &Api, name: &str) -> Result<Option<Value>> {
-    let answer = api.get("/api/v1/machines").await?;
-    let rows = answer.as_array().or_else(|| answer["machines"].as_array()).context("no list of machines")?;
-    Ok(rows.iter().find(|row| row["name"] == name || row["hostname"] == name).cloned())
+/// What the console knows of the machine of this name, its plans and jobs; nothing while it is not listed.
+pub async fn machine_detail(api: &Api, name: &str) -> Result<Option<Value>> {
+    let list = api.get("/api/v1/machines?limit=500").await?;
+    let rows = list["machines"].as_array().context("no list of machines")?;
+    let Some(row) = rows.iter().find(|row| row["hostname"] == name) else { return Ok(None) };
+    let id = row["id"].as_str().context("a machine without id")?;
+    Ok(Some(api.get(&format!("/api/v1/machines/{id}")).await?))
+}
+
+/// Waits until what the console knows of the machine satisfies `wanted`; the error shows what it knew last.
+pub async fn wait_for_machine(
+    api: &Api,
+    name: &str,
+    what: &str,
+    at_most: Duration,
+    mut wanted: impl FnMut(&Value) -> bool,
+) -> Result<Value> {
+    let mut last = Value::Null;
+    let end = Instant::now() + at_most;
+    while Instant::now() < end {
+        if let Some(detail) = machine_detail(api, name).await? {
+            if wanted(&detail) {
+                return Ok(detail);
+            }
+            last = detail;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    bail!("waited {} s in vain for {what}; the host shows {last:#}", at_most.as_secs())
+}
+
+/// Names of the machine's plans.
+pub fn plans(detail: &Value) -> Vec<String> {
+    let plans = detail["plans"].as_array().into_iter().flatten();
+    plans.filter_map(|plan| plan["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// The machine's backups that have ended, in whatever way.
+pub fn ended_jobs(detail: &Value) -> Vec<&Value> {
+    let jobs = detail["jobs"].as_array().into_iter().flatten();
+    jobs.filter(|job| job["finished"].is_string() && job["kind"] == "backup").collect()
+}
+
+/// Starts a backup of the machine, as a technician does.
+pub async fn start_backup(api: &Api, detail: &Value) -> Result<()> {
+    let id = detail["id"].as_str().context("a machine without id")?;
+    api.post(&format!("/api/v1/machines/{id}/start"), &json!({})).await?;
+    Ok(())
 }

@@ -12,3 +12,19 @@ pub mod process;
 pub mod rogue;
 pub mod tree;
 pub mod wait;
+
+pub use blake3;
+pub use reqwest;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// base64url without padding, as enrolment tokens use it.
+pub fn base64_url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The inverse of [`base64_url`].
+pub fn from_base64_url(text: &str) -> anyhow::Result<Vec<u8>> {
+    Ok(URL_SAFE_NO_PAD.decode(text)?)
+}

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -78,15 +78,24 @@ impl Rogue {
         time_ms: u64,
     ) -> Result<(StatusCode, Value)> {
         let body = body.map(Value::to_string).unwrap_or_default();
+        answer(self.signed(method, path, body, time_ms, &self.machine)).await
+    }
+
+    fn signed(&self, method: Method, path: &str, body: String, time_ms: u64, machine: &str) -> RequestBuilder {
         let path = format!("{AGENT_API}{path}");
         let nonce = Uuid::new_v4().simple().to_string();
         let hash = blake3::hash(body.as_bytes()).to_hex();
         let signed = format!("nightkeep request v1\n{method}\n{path}\n{time_ms}\n{nonce}\n{hash}");
         let signature = STANDARD.encode(self.key.sign(signed.as_bytes()).as_ref());
-        let request = self.api.request(method, &path).header("x-nk-machine", &self.machine);
+        let request = self.api.request(method, &path).header("x-nk-machine", machine);
         let request = request.header("x-nk-time", time_ms).header("x-nk-nonce", nonce);
         let request = request.header("x-nk-signature", signature).header("content-type", "application/json");
-        answer(request.body(body)).await
+        request.body(body)
+    }
+
+    /// Signs as itself and claims to be `other`.
+    pub async fn send_as(&self, other: &Self, method: Method, path: &str) -> Result<(StatusCode, Value)> {
+        answer(self.signed(method, path, String::new(), now_ms()?, &other.machine)).await
     }
 
     /// Asks for the right to create one object with these bytes, and answers the single grant.

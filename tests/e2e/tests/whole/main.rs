@@ -3,8 +3,12 @@
 //! A test that needs something the machine lacks (root, rsync, a browser) does what it can and says what it left out.
 #![cfg(target_os = "linux")]
 
+mod browser;
+mod console;
 mod crashes;
 mod faults;
+mod gateway;
+mod hosted;
 mod restores;
 mod support;
 mod thrift;

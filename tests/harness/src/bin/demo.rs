@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use nightkeep_harness::agent::run;
 use nightkeep_harness::api::Api;
-use nightkeep_harness::cluster::{Cluster, Machine, machine_row};
+use nightkeep_harness::cluster::{Cluster, Machine, ended_jobs, machine_detail, plans, start_backup, wait_for_machine};
 use nightkeep_harness::compare::{Judge, expect_equal};
-use nightkeep_harness::wait::wait_for_async;
 use nightkeep_harness::{binaries, tree};
 use serde_json::{Value, json};
 
@@ -71,12 +70,15 @@ async fn demo(arguments: &Arguments) -> Result<()> {
 
     let api = cluster.host.sign_in().await?;
     let step = Step::begin("let the scan apply the default plan");
-    let plan = default_plan(&api, &mut machine).await?;
+    let plan = default_plan(&api).await?;
     step.end(&plan);
 
     let step = Step::begin("back up the entire machine");
-    let result = back_up(&api, &mut machine).await?;
-    step.end(&told(&result));
+    let job = tokio::select! {
+        job = back_up(&api) => job?,
+        error = agent_ends(&mut machine) => return Err(error),
+    };
+    step.end(&told(&job));
 
     let step = Step::begin("restore with the recovery sheet alone, without host or state");
     let target = tempfile::tempdir_in(cluster.place())?;
@@ -91,8 +93,9 @@ async fn demo(arguments: &Arguments) -> Result<()> {
     });
 
     let step = Step::begin("ask the host for the machine's status");
-    let row = wait_for_status(&api, &mut machine, "ok").await?;
-    step.end(&format!("status {}", status_of(&row).unwrap_or_default()));
+    let is_ok = |detail: &Value| detail["bucket"] == "ok";
+    let detail = wait_for_machine(&api, MACHINE, "status OK", PLAN_AT_MOST, is_ok).await?;
+    step.end(&format!("{}; next backup {}", text(&detail["status"]), text(&detail["next_backup"])));
 
     let (user, password) = cluster.host.admin()?;
     println!("\nproved in {:.1} s; logs in {}", total.elapsed().as_secs_f64(), logs.display());
@@ -165,28 +168,39 @@ fn sources_of(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-async fn default_plan(api: &Api, machine: &mut Machine) -> Result<String> {
+async fn default_plan(api: &Api) -> Result<String> {
     api.post("/api/v1/scan", &json!({})).await?;
-    let row = wait_for_row(api, machine, "the default plan", PLAN_AT_MOST, has_plan).await?;
-    Ok(plan_names(&row).join(", "))
+    let has_plan = |detail: &Value| !plans(detail).is_empty();
+    let detail = wait_for_machine(api, MACHINE, "the default plan", PLAN_AT_MOST, has_plan).await?;
+    let schedule = detail["plans"][0]["schedule"].as_str().unwrap_or_default();
+    Ok(format!("\"{}\", schedule {schedule}", plans(&detail).join("\", \"")))
 }
 
 /// Starts a backup as a technician does, shows its progress, and answers the finished job as the host knows it.
-async fn back_up(api: &Api, machine: &mut Machine) -> Result<Value> {
-    let row = machine_row(api, MACHINE).await?.context("the machine is not listed")?;
-    let id = row["id"].as_str().context("a machine without id")?.to_owned();
-    api.post(&format!("/api/v1/machines/{id}/start"), &json!({})).await?;
-    let mut shown = String::new();
-    let row = wait_for_row(api, machine, "the backup's end", BACKUP_AT_MOST, |row| {
-        let now = progress_of(row);
-        if !now.is_empty() && now != shown {
-            println!("    {now}");
-            shown = now;
+async fn back_up(api: &Api) -> Result<Value> {
+    let detail = machine_detail(api, MACHINE).await?.context("the machine is not listed")?;
+    start_backup(api, &detail).await?;
+    let mut shown = Value::Null;
+    let detail = wait_for_machine(api, MACHINE, "the backup's end", BACKUP_AT_MOST, |detail| {
+        let percent = &detail["backing_up"]["percent"];
+        if percent.is_u64() && *percent != shown {
+            println!("    backing up {percent} %");
+            shown = percent.clone();
         }
-        row["last_backup"].is_string() || row["last_result"].is_object()
+        !ended_jobs(detail).is_empty()
     })
     .await?;
-    Ok(row)
+    Ok((*ended_jobs(&detail).first().context("no job")?).clone())
+}
+
+/// Yields once the agent has ended by itself; better than waiting hours for its backup.
+async fn agent_ends(machine: &mut Machine) -> anyhow::Error {
+    loop {
+        if let Err(error) = machine.must_live() {
+            return error;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 fn restore(cluster: &Cluster, machine: &Machine, target: &Path) -> Result<()> {
@@ -202,51 +216,23 @@ fn restore(cluster: &Cluster, machine: &Machine, target: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_status(api: &Api, machine: &mut Machine, wanted: &str) -> Result<Value> {
-    let is_wanted = |row: &Value| status_of(row).is_some_and(|status| status.eq_ignore_ascii_case(wanted));
-    wait_for_row(api, machine, "status OK", PLAN_AT_MOST, is_wanted).await
+/// Outcome and figures of a job.
+fn told(job: &Value) -> String {
+    let stat = |name: &str| job["stats"][name].as_u64().unwrap_or_default();
+    let (bytes, new, stored) = (stat("bytes"), stat("bytes_new"), stat("bytes_stored"));
+    format!(
+        "{}: {}; deduplication saved {}, compression {}; {} stored in {} objects",
+        job["outcome"].as_str().unwrap_or("no outcome"),
+        figures(stat("files"), bytes),
+        size(bytes.saturating_sub(new)),
+        size(new.saturating_sub(stored)),
+        size(stored),
+        stat("objects"),
+    )
 }
 
-async fn wait_for_row(
-    api: &Api,
-    machine: &mut Machine,
-    what: &str,
-    at_most: Duration,
-    mut wanted: impl FnMut(&Value) -> bool,
-) -> Result<Value> {
-    let mut last = Value::Null;
-    let end = Instant::now() + at_most;
-    while Instant::now() < end {
-        machine.must_live()?;
-        let row = wait_for_async("the machine's row", PLAN_AT_MOST, || machine_row(api, MACHINE)).await?;
-        if wanted(&row) {
-            return Ok(row);
-        }
-        last = row;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    bail!("waited {} s in vain for {what}; the host shows {last}", at_most.as_secs())
-}
-
-fn has_plan(row: &Value) -> bool {
-    !plan_names(row).is_empty()
-}
-
-fn plan_names(row: &Value) -> Vec<String> {
-    let plans = row["plans"].as_array().into_iter().flatten();
-    plans.filter_map(|plan| plan.as_str().or_else(|| plan["name"].as_str())).map(str::to_owned).collect()
-}
-
-fn status_of(row: &Value) -> Option<&str> {
-    row["status"].as_str().or_else(|| row["status"]["bucket"].as_str())
-}
-
-fn progress_of(row: &Value) -> String {
-    row["progress"]["percent"].as_u64().map(|percent| format!("backing up {percent} %")).unwrap_or_default()
-}
-
-fn told(row: &Value) -> String {
-    row["last_result"].to_string()
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("none")
 }
 
 fn figures(files: u64, bytes: u64) -> String {
