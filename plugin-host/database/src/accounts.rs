@@ -64,8 +64,6 @@ pub struct NewSession {
     pub kind: SessionKind,
     /// Its name, for API keys.
     pub label: String,
-    /// What forms and scripts of the console send along.
-    pub csrf: String,
     /// End of its time.
     pub expires_at: DateTime<Utc>,
 }
@@ -77,8 +75,6 @@ pub struct Session {
     pub user: User,
     /// What it is for.
     pub kind: SessionKind,
-    /// What forms and scripts of the console send along.
-    pub csrf: String,
     /// End of its time.
     pub expires_at: DateTime<Utc>,
 }
@@ -139,7 +135,6 @@ impl Database {
             user_id: session.user,
             kind: word(&session.kind),
             label: session.label,
-            csrf: session.csrf,
             created_at: ms(now),
             expires_at: ms(session.expires_at),
         };
@@ -155,7 +150,6 @@ impl Database {
         Ok(Some(Session {
             user: user.try_into()?,
             kind: from_word("sessions", &row.label, "kind", &row.kind)?,
-            csrf: row.csrf,
             expires_at: time(row.expires_at),
         }))
     }

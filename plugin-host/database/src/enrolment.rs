@@ -246,6 +246,7 @@ async fn insert<C: ConnectionTrait>(
         clone_alarm_at: None,
         desired_version: 1,
         auto_apply_excluded: false,
+        paused_from: None,
         paused_until: None,
         token_id: Some(token.id),
         enrolled_at: ms(now),

@@ -2,20 +2,25 @@
 //!
 //! Invariant: a machine's desired version grows with every change of what is desired, in the same transaction.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use nightkeep_wire::bytes::{SealingPublicKey, SigningPublicKey};
 use nightkeep_wire::machine::{MachineClass, MachineFacts, MachineState};
 use nightkeep_wire::{IncarnationId, LocationId, MachineId};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
 use uuid::Uuid;
 
 use crate::convert::{array, from_json, from_word, json, ms, time, unsigned, word};
 use crate::database::Database;
-use crate::entity::machines;
+use crate::entity::{machine_online, machines};
 use crate::error::DatabaseError;
 
 const TABLE: &str = "machines";
+
+/// A machine that is on is heard at least every six minutes; a longer silence than two of these was an absence.
+const ONLINE_GAP_MAX: Duration = Duration::minutes(15);
 
 /// A machine as the host knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +53,9 @@ pub struct Machine {
     pub desired_version: u64,
     /// Left out of automatic application.
     pub auto_apply_excluded: bool,
-    /// Backups are paused until then.
+    /// When the last pause began.
+    pub paused_from: Option<DateTime<Utc>>,
+    /// When it ends or ended.
     pub paused_until: Option<DateTime<Utc>>,
     /// When it was let in.
     pub enrolled_at: DateTime<Utc>,
@@ -76,6 +83,7 @@ impl TryFrom<machines::Model> for Machine {
             clone_alarm_at: row.clone_alarm_at.map(time),
             desired_version: unsigned(row.desired_version),
             auto_apply_excluded: row.auto_apply_excluded,
+            paused_from: row.paused_from.map(time),
             paused_until: row.paused_until.map(time),
             enrolled_at: time(row.enrolled_at),
             last_heard_at: time(row.last_heard_at),
@@ -101,13 +109,31 @@ impl Database {
         find.limit(limit).all(&self.connection).await?.into_iter().map(Machine::try_from).collect()
     }
 
-    /// Notes that a machine was heard. Never moves back.
+    /// Notes that a machine was heard.
     pub async fn touch_machine(&self, id: MachineId, now: DateTime<Utc>) -> Result<(), DatabaseError> {
-        let update = machines::Entity::update_many()
-            .col_expr(machines::Column::LastHeardAt, Expr::value(ms(now)))
-            .filter(machines::Column::Id.eq(id.as_uuid()))
-            .filter(machines::Column::LastHeardAt.lt(ms(now)));
-        update.exec(&self.connection).await?;
+        let transaction = self.begin().await?;
+        heard(&transaction, id.as_uuid(), now).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// When a machine was on, as far as it was heard, since then; oldest first.
+    pub async fn online_since(
+        &self,
+        id: MachineId,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, DatabaseError> {
+        let find = machine_online::Entity::find()
+            .filter(machine_online::Column::MachineId.eq(id.as_uuid()))
+            .filter(machine_online::Column::UntilAt.gte(ms(since)))
+            .order_by_asc(machine_online::Column::FromAt);
+        Ok(find.all(&self.connection).await?.into_iter().map(|row| (time(row.from_at), time(row.until_at))).collect())
+    }
+
+    /// Forgets when machines were on before then.
+    pub async fn delete_online_before(&self, before: DateTime<Utc>) -> Result<(), DatabaseError> {
+        let delete = machine_online::Entity::delete_many().filter(machine_online::Column::UntilAt.lt(ms(before)));
+        delete.exec(&self.connection).await?;
         Ok(())
     }
 
@@ -167,11 +193,46 @@ pub(crate) async fn set_facts<C: ConnectionTrait>(
 pub(crate) async fn set_pause<C: ConnectionTrait>(
     connection: &C,
     machine: Uuid,
+    at: DateTime<Utc>,
     until: Option<DateTime<Utc>>,
 ) -> Result<(), DatabaseError> {
-    let update = machines::Entity::update_many()
-        .col_expr(machines::Column::PausedUntil, Expr::value(until.map(ms)))
-        .filter(machines::Column::Id.eq(machine));
+    let mut update = machines::Entity::update_many().filter(machines::Column::Id.eq(machine));
+    // The end of a pause leaves its beginning: what was missed in between is excused.
+    update = match until {
+        Some(until) => update
+            .col_expr(machines::Column::PausedFrom, Expr::value(ms(at)))
+            .col_expr(machines::Column::PausedUntil, Expr::value(ms(until))),
+        None => update.col_expr(machines::Column::PausedUntil, Expr::value(ms(at))),
+    };
     update.exec(connection).await?;
     Ok(())
+}
+
+/// Notes that a machine was heard, which also locks its row; whether there is such a machine. Time never moves back.
+pub(crate) async fn heard<C: ConnectionTrait>(
+    connection: &C,
+    machine: Uuid,
+    now: DateTime<Utc>,
+) -> Result<bool, DatabaseError> {
+    let later = Expr::case(Expr::col(machines::Column::LastHeardAt).lt(ms(now)), Expr::value(ms(now)))
+        .finally(Expr::col(machines::Column::LastHeardAt));
+    let update = machines::Entity::update_many()
+        .col_expr(machines::Column::LastHeardAt, later.into())
+        .filter(machines::Column::Id.eq(machine));
+    if update.exec(connection).await?.rows_affected == 0 {
+        return Ok(false);
+    }
+    let open = machine_online::Entity::update_many()
+        .col_expr(machine_online::Column::UntilAt, Expr::value(ms(now)))
+        .filter(machine_online::Column::MachineId.eq(machine))
+        .filter(machine_online::Column::UntilAt.gte(ms(now - ONLINE_GAP_MAX)))
+        .filter(machine_online::Column::FromAt.lte(ms(now)));
+    if open.exec(connection).await?.rows_affected == 0 {
+        let row = machine_online::Model { machine_id: machine, from_at: ms(now), until_at: ms(now) };
+        let keys = [machine_online::Column::MachineId, machine_online::Column::FromAt];
+        let unless = OnConflict::columns(keys).do_nothing().to_owned();
+        let insert = machine_online::Entity::insert(row.into_active_model()).on_conflict(unless);
+        insert.exec_without_returning(connection).await?;
+    }
+    Ok(true)
 }

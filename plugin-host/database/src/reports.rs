@@ -16,7 +16,7 @@ use crate::desired::finish_command;
 use crate::entity::{machines, missed_backups, reports};
 use crate::error::DatabaseError;
 use crate::jobs::{finish_job, put_plan_state, start_job};
-use crate::machines::{set_facts, set_pause};
+use crate::machines::{heard, set_facts, set_pause};
 
 /// A report and the hash of its content as it was received.
 #[derive(Debug, Clone)]
@@ -129,10 +129,7 @@ async fn lock_counter<C: ConnectionTrait>(
     machine: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Option<Counter>, DatabaseError> {
-    let heard = machines::Entity::update_many()
-        .col_expr(machines::Column::LastHeardAt, Expr::value(ms(now)))
-        .filter(machines::Column::Id.eq(machine));
-    if heard.exec(connection).await?.rows_affected == 0 {
+    if !heard(connection, machine, now).await? {
         return Ok(None);
     }
     let row = machines::Entity::find_by_id(machine).one(connection).await?;
@@ -239,7 +236,7 @@ async fn take_effect<C: ConnectionTrait>(connection: &C, machine: Uuid, report: 
         ReportBody::Missed(missed) => note_missed(connection, machine, missed).await,
         ReportBody::CommandDone(done) => finish_command(connection, machine, done, report.at).await,
         ReportBody::PlanState(state) => put_plan_state(connection, machine, state).await,
-        ReportBody::Pause(pause) => set_pause(connection, machine, pause.until).await,
+        ReportBody::Pause(pause) => set_pause(connection, machine, report.at, pause.until).await,
         ReportBody::Facts(facts) => set_facts(connection, machine, facts).await,
         // Progress is a hint, and an unknown kind is acknowledged and left alone.
         ReportBody::JobProgress(_) | ReportBody::Unknown => Ok(()),

@@ -3,12 +3,13 @@
 //! Invariant: one row per machine, so the buckets sum up to the machines.
 
 use chrono::{DateTime, Utc};
-use nightkeep_wire::MachineId;
+use nightkeep_wire::machine::MachineState;
 use nightkeep_wire::status::Bucket;
+use nightkeep_wire::{CustomerId, MachineId};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QuerySelect};
+use sea_orm::{EntityTrait, FromQueryResult, IntoActiveModel, Statement, Value};
 
-use crate::convert::{from_word, json, ms, time, word};
+use crate::convert::{from_word, json, ms, time, unsigned, word};
 use crate::database::Database;
 use crate::entity::machine_status;
 use crate::error::DatabaseError;
@@ -85,22 +86,34 @@ impl Database {
         found.map(StatusRecord::try_from).transpose()
     }
 
-    /// How many machines each bucket holds, over all customers.
-    pub async fn bucket_counts(&self) -> Result<Vec<BucketCount>, DatabaseError> {
-        let rows: Vec<(String, i64)> = machine_status::Entity::find()
-            .select_only()
-            .column(machine_status::Column::Bucket)
-            .column_as(machine_status::Column::MachineId.count(), "machines")
-            .group_by(machine_status::Column::Bucket)
-            .into_tuple()
-            .all(&self.connection)
-            .await?;
-        let count = |(bucket, machines): (String, i64)| {
-            let bucket = from_word("machine_status", &bucket, "bucket", &bucket)?;
-            Ok(BucketCount { bucket, machines: u64::try_from(machines).unwrap_or(0) })
+    /// How many machines in service each bucket holds, of one customer or of all.
+    pub async fn bucket_counts(&self, of: Option<CustomerId>) -> Result<Vec<BucketCount>, DatabaseError> {
+        let mut values = vec![Value::from(word(&MachineState::Active))];
+        let mut only = "";
+        if let Some(customer) = of {
+            only = " AND c.customer_id = $2";
+            values.push(Value::from(customer.as_uuid()));
+        }
+        let sql = format!(
+            "SELECT s.bucket, COUNT(*) AS machines FROM machine_status s JOIN machines m ON m.id = s.machine_id
+                JOIN locations l ON l.id = m.location_id JOIN clients c ON c.id = l.client_id
+             WHERE m.state = $1{only} GROUP BY s.bucket"
+        );
+        let backend = self.connection.get_database_backend();
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        let rows = Count::find_by_statement(statement).all(&self.connection).await?;
+        let count = |row: Count| {
+            let bucket = from_word("machine_status", &row.bucket, "bucket", &row.bucket)?;
+            Ok(BucketCount { bucket, machines: unsigned(row.machines) })
         };
         rows.into_iter().map(count).collect()
     }
+}
+
+#[derive(FromQueryResult)]
+struct Count {
+    bucket: String,
+    machines: i64,
 }
 
 /// The bucket's place when machines are sorted by status: what needs attention first.

@@ -1,3 +1,5 @@
-//! The plugin host: agent API, storage gateway, console, scan.
+//! The host's program: hands the command line over and ends with its code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    nightkeep_host::cli::run()
+}

@@ -22,6 +22,7 @@ pub struct Model {
     pub clone_alarm_at: Option<i64>,
     pub desired_version: i64,
     pub auto_apply_excluded: bool,
+    pub paused_from: Option<i64>,
     pub paused_until: Option<i64>,
     pub token_id: Option<Uuid>,
     pub enrolled_at: i64,

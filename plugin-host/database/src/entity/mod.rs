@@ -11,6 +11,7 @@ pub(crate) mod enrolment_tokens;
 pub(crate) mod job_progress;
 pub(crate) mod jobs;
 pub(crate) mod locations;
+pub(crate) mod machine_online;
 pub(crate) mod machine_status;
 pub(crate) mod machines;
 pub(crate) mod missed_backups;

@@ -10,7 +10,6 @@ pub struct Model {
     pub user_id: Uuid,
     pub kind: String,
     pub label: String,
-    pub csrf: String,
     pub created_at: i64,
     pub expires_at: i64,
 }

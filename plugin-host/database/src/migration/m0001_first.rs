@@ -44,10 +44,14 @@ const MACHINES: &[&str] = &[
         class TEXT NOT NULL, hostname TEXT NOT NULL, facts TEXT NOT NULL, fingerprint TEXT NOT NULL,
         signing_key {bytes} NOT NULL, sealing_key {bytes} NOT NULL, meta_sealed {bytes}, recorded_in_vault BOOLEAN NOT NULL,
         incarnation {uuid} NOT NULL, applied_sequence BIGINT NOT NULL, clone_alarm_at BIGINT,
-        desired_version BIGINT NOT NULL, auto_apply_excluded BOOLEAN NOT NULL, paused_until BIGINT,
+        desired_version BIGINT NOT NULL, auto_apply_excluded BOOLEAN NOT NULL, paused_from BIGINT, paused_until BIGINT,
         token_id {uuid}, enrolled_at BIGINT NOT NULL, last_heard_at BIGINT NOT NULL)",
     "CREATE INDEX machines_by_location ON machines (location_id)",
     "CREATE INDEX machines_by_signing_key ON machines (signing_key)",
+    // Stretches in which the machine was heard without a longer gap: laptops are judged by the time they were on.
+    "CREATE TABLE machine_online (
+        machine_id {uuid} NOT NULL REFERENCES machines (id), from_at BIGINT NOT NULL, until_at BIGINT NOT NULL,
+        PRIMARY KEY (machine_id, from_at))",
     "CREATE TABLE machine_status (
         machine_id {uuid} PRIMARY KEY REFERENCES machines (id), bucket TEXT NOT NULL, rank INTEGER NOT NULL,
         reason TEXT NOT NULL, last_backup_at BIGINT, last_point_at BIGINT, next_backup_at BIGINT,
@@ -61,7 +65,7 @@ const ACCOUNTS: &[&str] = &[
         customer_id {uuid}, must_change BOOLEAN NOT NULL, created_at BIGINT NOT NULL)",
     "CREATE TABLE sessions (
         token_hash {bytes} PRIMARY KEY, user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-        kind TEXT NOT NULL, label TEXT NOT NULL, csrf TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL)",
+        kind TEXT NOT NULL, label TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL)",
     "CREATE INDEX sessions_by_user ON sessions (user_id)",
     "CREATE TABLE audit_log (
         id {uuid} PRIMARY KEY, at BIGINT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,

@@ -1,0 +1,71 @@
+//! What the host does without being asked: the scan, and sweeping up what expired.
+//!
+//! Invariant: each task is a loop of idempotent steps that ends when the host stops; a failed step is logged and the
+//! next one comes at its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Duration as Span;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, AppError, SharedApp};
+
+/// Every machine is looked at this often (item 75).
+const SCAN_EVERY: Duration = Duration::from_secs(6 * 60);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Progress that nobody renewed for so long tells nothing any more.
+const PROGRESS_KEPT: Span = Span::hours(24);
+/// The status looks back at forty days.
+const ONLINE_KEPT: Span = Span::days(60);
+
+/// Starts all tasks.
+pub(crate) fn start(app: &SharedApp) -> Vec<JoinHandle<()>> {
+    vec![tokio::spawn(scan_loop(Arc::clone(app))), tokio::spawn(sweep_loop(Arc::clone(app)))]
+}
+
+async fn scan_loop(app: SharedApp) {
+    while goes_on(&app) {
+        match app.scan().await {
+            Ok(report) => tracing::debug!(?report, "Scan finished"),
+            Err(error) => tracing::error!(cause = ?error.cause, "The scan failed; the next comes in six minutes"),
+        }
+        pause(&app, SCAN_EVERY).await;
+    }
+}
+
+async fn sweep_loop(app: SharedApp) {
+    while goes_on(&app) {
+        if let Err(error) = sweep(&app).await {
+            tracing::error!(cause = ?error.cause, "Sweeping up what expired failed");
+        }
+        pause(&app, SWEEP_EVERY).await;
+    }
+}
+
+async fn sweep(app: &App) -> Result<(), AppError> {
+    let now = app.now();
+    let expired = app.database.expire_grants(now).await?;
+    if expired > 0 {
+        tracing::debug!(expired, "Upload grants expired");
+    }
+    app.database.delete_expired_sessions(now).await?;
+    app.database.delete_stale_progress(now - PROGRESS_KEPT).await?;
+    Ok(app.database.delete_online_before(now - ONLINE_KEPT).await?)
+}
+
+fn goes_on(app: &App) -> bool {
+    !*app.stopping.borrow()
+}
+
+/// Waits, or less when the host stops.
+async fn pause(app: &App, span: Duration) {
+    let mut stopping = app.stopping.subscribe();
+    if *stopping.borrow_and_update() {
+        return;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(span) => {}
+        _ = stopping.changed() => {}
+    }
+}
