@@ -93,8 +93,7 @@ pub(crate) enum ConfigError {
 impl Config {
     /// Reads a file that must exist, because somebody named it.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         Self::parse(path, &text)
     }
 

@@ -146,7 +146,9 @@ impl Identity {
 
 /// The host sent other vault keys than were pinned.
 #[derive(Debug, thiserror::Error)]
-#[error("the host sent other keys for vault {held} than this machine pinned when it enrolled; they are not used. If the vault was really replaced, run `nightkeep-agent unenroll` and enrol again")]
+#[error(
+    "the host sent other keys for vault {held} than this machine pinned when it enrolled; they are not used. If the vault was really replaced, run `nightkeep-agent unenroll` and enrol again"
+)]
 pub(crate) struct VaultChanged {
     held: String,
 }

@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use nightkeep_platform::ipc::{self, Stream};
-use nightkeep_wire::control::{Answer, ControlError, ControlErrorCode, Event, LINE_BYTES_MAX, Line, Op, Reply, Request};
+use nightkeep_wire::control::{
+    Answer, ControlError, ControlErrorCode, Event, LINE_BYTES_MAX, Line, Op, Reply, Request,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
 use tokio::runtime::Runtime;
 

@@ -60,7 +60,9 @@ async fn enroll_at(
         let mut tries = 1;
         while let Err(error) = enrol(&link, token, facts::gather(config), identity, places).await {
             match error {
-                EnrolError::Link(error) if error.is_passing() && tries < TRIES => tokio::time::sleep(BETWEEN_TRIES).await,
+                EnrolError::Link(error) if error.is_passing() && tries < TRIES => {
+                    tokio::time::sleep(BETWEEN_TRIES).await
+                }
                 other => return Err(failure_of(other).into()),
             }
             tries += 1;
@@ -141,13 +143,14 @@ fn read_token(file: Option<&Path>) -> anyhow::Result<EnrolmentToken> {
             read_bounded(file, &shown)?
         }
         None => std::env::var(TOKEN_VARIABLE).map_err(|_| {
-            let message = format!("no enrolment token: give --token-file PATH (or - for standard input) or {TOKEN_VARIABLE}");
+            let message =
+                format!("no enrolment token: give --token-file PATH (or - for standard input) or {TOKEN_VARIABLE}");
             Failure::usage(message)
         })?,
     };
-    let token = text.parse().map_err(|error: nightkeep_wire::token::TokenError| {
-        Failure::new("token-invalid", error.to_string())
-    })?;
+    let token = text
+        .parse()
+        .map_err(|error: nightkeep_wire::token::TokenError| Failure::new("token-invalid", error.to_string()))?;
     Ok(token)
 }
 

@@ -90,7 +90,8 @@ fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
 
 /// The flags that the service needs to find the same places.
 fn run_arguments(globals: &Globals) -> Vec<(&'static str, PathBuf)> {
-    let flags = [("--config", &globals.config), ("--state-dir", &globals.state_dir), ("--identity-dir", &globals.identity_dir)];
+    let flags =
+        [("--config", &globals.config), ("--state-dir", &globals.state_dir), ("--identity-dir", &globals.identity_dir)];
     let given = flags.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?)));
     given.map(|(flag, path)| (flag, std::path::absolute(&path).unwrap_or(path))).collect()
 }

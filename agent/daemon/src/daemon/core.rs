@@ -441,3 +441,6 @@ fn asked_for(cause: Cause) -> bool {
         Cause::Schedule | Cause::CatchUp | Cause::Unknown => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,10 +273,7 @@ impl<'a> Driver<'a> {
         intents.incarnation = Some(outbox.incarnation());
         intents.from = outbox.next_sequence();
         intents.reports = self.unrecorded.clone();
-        shared::log_failure(
-            "The state could not be saved",
-            files::save(&self.agent.places.jobs(), &self.core.state),
-        );
+        shared::log_failure("The state could not be saved", files::save(&self.agent.places.jobs(), &self.core.state));
         self.saved_at = now;
         while let Some((at, body)) = self.unrecorded.front().cloned() {
             if let Err(error) = outbox.append(at, body) {

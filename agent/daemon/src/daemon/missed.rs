@@ -52,9 +52,13 @@ fn judge_plan(
     let online = state.online_spans();
     let memory = state.plans.get(&applied.plan.id)?;
     let mut runs = memory.records();
-    runs.extend(state.running.iter().filter(|job| job.plan == applied.plan.id).filter_map(|job| {
-        Some(nightkeep_rules::schedule::RunRecord { started: job.started?, ended: None })
-    }));
+    runs.extend(
+        state
+            .running
+            .iter()
+            .filter(|job| job.plan == applied.plan.id)
+            .filter_map(|job| Some(nightkeep_rules::schedule::RunRecord { started: job.started?, ended: None })),
+    );
     let missed = missed_occurrences(&due, &runs, &exempt, &online, &RULE, now);
     let after_applied = missed.into_iter().filter(|missed| missed.occurrence > applied.applied_at);
     Some(after_applied.map(|missed| (missed.occurrence, reason(memory, missed.online), missed.online)).collect())

@@ -66,7 +66,9 @@ impl Intents {
     /// Those that the outbox does not have: a crash came between saving them and recording them.
     pub(crate) fn unrecorded(mut self, incarnation: IncarnationId, next: u64) -> VecDeque<(DateTime<Utc>, ReportBody)> {
         let recorded = match self.incarnation {
-            Some(meant) if meant == incarnation => usize::try_from(next.saturating_sub(self.from)).unwrap_or(usize::MAX),
+            Some(meant) if meant == incarnation => {
+                usize::try_from(next.saturating_sub(self.from)).unwrap_or(usize::MAX)
+            }
             // The numbering began anew, which takes what waits along; what did not wait was recorded and acknowledged.
             Some(_) | None => usize::MAX,
         };

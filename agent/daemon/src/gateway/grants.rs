@@ -76,7 +76,9 @@ fn repeat(error: &LinkError) -> LinkError {
         LinkError::Untrusted { host, untrusted } => {
             LinkError::Untrusted { host: host.clone(), untrusted: untrusted.clone() }
         }
-        LinkError::Unreachable { .. } | LinkError::Answer { .. } | LinkError::Setup { .. } => problem(&error.in_words()),
+        LinkError::Unreachable { .. } | LinkError::Answer { .. } | LinkError::Setup { .. } => {
+            problem(&error.in_words())
+        }
     }
 }
 

@@ -25,9 +25,7 @@ use nightkeep_wire::enrol::{MACHINE_SECRETS_INFO, VaultGrant};
 use nightkeep_wire::exclusions::ExclusionList;
 use nightkeep_wire::plan::Compression;
 use nightkeep_wire::problem::ProblemCode;
-use nightkeep_wire::report::{
-    BackupSet, CivilStamp, ErrorClass, Finding, FindingKind, JobResult, Outcome,
-};
+use nightkeep_wire::report::{BackupSet, CivilStamp, ErrorClass, Finding, FindingKind, JobResult, Outcome};
 use nightkeep_wire::{MachineId, RecoveryPointId};
 use tokio::runtime::Handle;
 

@@ -82,9 +82,10 @@ pub(super) fn class_of_vault(error: &VaultError, refusal: Option<ProblemCode>) -
     match error {
         VaultError::Store(error) => class_of_store(error, refusal),
         VaultError::NoVault { .. } => ErrorClass::Storage,
-        VaultError::Object { .. } | VaultError::Pack { .. } | VaultError::Missing { .. } | VaultError::Forged { .. } => {
-            ErrorClass::VaultDamaged
-        }
+        VaultError::Object { .. }
+        | VaultError::Pack { .. }
+        | VaultError::Missing { .. }
+        | VaultError::Forged { .. } => ErrorClass::VaultDamaged,
         VaultError::WrongPassphrase { .. } | VaultError::WrongKey { .. } | VaultError::NotOwner { .. } => {
             ErrorClass::Credentials
         }

@@ -79,7 +79,8 @@ impl HostLink {
         clock: Arc<HostClock>,
         connect_timeout: Duration,
     ) -> Result<Self, LinkError> {
-        let setup = |source: Box<dyn std::error::Error + Send + Sync>| LinkError::Setup { host: host.to_owned(), source };
+        let setup =
+            |source: Box<dyn std::error::Error + Send + Sync>| LinkError::Setup { host: host.to_owned(), source };
         let tls = tls::client_config(pin).map_err(|error| setup(error.into()))?;
         let http = Client::builder()
             .tls_backend_preconfigured(tls)

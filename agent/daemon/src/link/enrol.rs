@@ -81,10 +81,11 @@ pub(crate) async fn enrol(
         sealing_key: WireSealingKey(identity.sealing_key().public().0),
         incarnation: identity.incarnation,
     };
-    let answer: EnrollResponse = link.unsigned("/enroll", &request).await.map_err(|error| match EnrolError::of(error) {
-        EnrolError::Unknown { .. } => EnrolError::Unknown { host: link.host().to_owned() },
-        other => other,
-    })?;
+    let answer: EnrollResponse =
+        link.unsigned("/enroll", &request).await.map_err(|error| match EnrolError::of(error) {
+            EnrolError::Unknown { .. } => EnrolError::Unknown { host: link.host().to_owned() },
+            other => other,
+        })?;
     identity.enrolled = Some(Enrolled {
         machine: answer.machine_id,
         host_url: link.host().to_owned(),

@@ -100,19 +100,14 @@ fn simple(dialect: Dialect, level: Level, summary: &str) -> Said {
         Level::Warning | Level::Critical | Level::Unknown => 1,
     };
     match dialect {
-        Dialect::Datto => {
-            Said { text: format!("<-Start Result->\nSTATUS={summary}\n<-End Result->"), code: alert }
-        }
+        Dialect::Datto => Said { text: format!("<-Start Result->\nSTATUS={summary}\n<-End Result->"), code: alert },
         Dialect::Nsight => Said { text: summary.to_owned(), code: alert * 1001 },
         // A keyword in the output decides there, and a failing code would hide the output.
         Dialect::Automate => Said { text: format!("Status={}\n{summary}", level.word()), code: 0 },
         Dialect::Tactical => Said { text: summary.to_owned(), code: level.code() },
-        Dialect::Ninja
-        | Dialect::Text
-        | Dialect::Json
-        | Dialect::Nagios
-        | Dialect::Checkmk
-        | Dialect::Prometheus => Said { text: summary.to_owned(), code: alert },
+        Dialect::Ninja | Dialect::Text | Dialect::Json | Dialect::Nagios | Dialect::Checkmk | Dialect::Prometheus => {
+            Said { text: summary.to_owned(), code: alert }
+        }
     }
 }
 
