@@ -1,10 +1,13 @@
 //! What a machine with a valid identity may not do, whatever its program wants.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use nightkeep_harness::binaries::output_dir;
 use nightkeep_harness::cluster::Cluster;
 use nightkeep_harness::reqwest::{Method, StatusCode};
 use nightkeep_harness::rogue::{Rogue, now_ms};
+use nightkeep_harness::wait::wait_for_async;
 use serde_json::{Value, json};
 
 const STRANGER: &str = "00000000000040008000000000000000";
@@ -97,6 +100,19 @@ async fn a_token_that_is_unknown_or_used_up_is_refused_with_its_reason() -> Resu
     let outcome = machine.try_enrol(&mixed)?.expect_code(1)?;
     ensure!(outcome.stderr.to_lowercase().contains("token"), "{outcome:?}");
     ensure!(!outcome.stderr.contains(&mixed), "the error repeats the token");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_is_refused_once_it_has_expired() -> Result<()> {
+    let cluster = Cluster::start(&output_dir("gateway-expired")?).await?;
+    let token = cluster.host.token(&["--uses", "100000", "--valid-for", "1s"])?;
+    let refusal = wait_for_async("the token's end", Duration::from_secs(20), || async {
+        let (status, answer, machine) = Rogue::try_enrol(&token, "late").await?;
+        Ok(machine.is_none().then_some((status, answer)))
+    });
+    let (status, answer) = refusal.await?;
+    ensure!(status == StatusCode::UNAUTHORIZED && answer["code"] == "token-expired", "{status}: {answer}");
     Ok(())
 }
 

@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nightkeep_wire::token::EnrolmentToken;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -17,6 +16,9 @@ use crate::wait::{wait_for, wait_for_async};
 /// A first start makes keys and a database.
 const START_AT_MOST: Duration = Duration::from_secs(60);
 
+/// The client of every token; its customer and the customer's vault have the same name.
+const CLIENT: &str = "Acme";
+
 /// A running host.
 #[derive(Debug)]
 pub struct Host {
@@ -25,8 +27,10 @@ pub struct Host {
     data: PathBuf,
     log: PathBuf,
     listen: String,
-    /// What it said when it started first: the console's address and the one-time password.
-    pub started: Value,
+    /// Hex SHA-256 of its certificate's public key.
+    pin: String,
+    /// The one-time password of the user `admin`.
+    password: String,
 }
 
 impl Host {
@@ -37,11 +41,12 @@ impl Host {
         let log = logs.join("host.log");
         std::fs::create_dir_all(data)?;
         let mut process = serve(&program, data, &listen, &log)?;
-        let started = wait_for("the host's address", START_AT_MOST, || {
+        let (pin, password) = wait_for("the host's first password", START_AT_MOST, || {
             process.must_live()?;
-            Ok(process.output()?.lines().find_map(started_in))
+            let output = process.output()?;
+            Ok(said(&output, "listening", "pin").zip(said(&output, "admin-password", "password")))
         })?;
-        let host = Self { process, program, data: data.to_owned(), log, listen, started };
+        let host = Self { process, program, data: data.to_owned(), log, listen, pin, password };
         host.answers().await?;
         Ok(host)
     }
@@ -74,18 +79,16 @@ impl Host {
         self.answers().await
     }
 
-    /// An enrolment token for client "Acme", location "Office", with automatic application of the default plan.
+    /// An enrolment token for client "Acme", location "Office", with automatic application of the default plan. It lets
+    /// one machine in unless `more` says otherwise.
     pub fn token(&self, more: &[&str]) -> Result<String> {
-        let arguments = ["token", "create", "--client", "Acme", "--location", "Office", "--auto-plan"];
-        let output = self.command(&[&arguments, more].concat())?;
-        let word = output.split_whitespace().map(|word| word.trim_matches(['"', ',', '{', '}']));
-        let token = word.filter_map(|word| word.find("nk1.").map(|at| &word[at..])).next();
-        Ok(token.with_context(|| format!("no token in: {output}"))?.to_owned())
+        let arguments = ["token", "create", "--client", CLIENT, "--location", "Office", "--auto-plan"];
+        Ok(self.command(&[&arguments, more].concat())?.trim().to_owned())
     }
 
     /// Writes the recovery sheet of the only vault and answers where it is.
     pub fn sheet(&self) -> Result<PathBuf> {
-        let sheet = self.command(&["vault", "sheet", &self.vault_id()?])?;
+        let sheet = self.command(&["vault", "sheet", "--customer", CLIENT])?;
         let path = self.data.with_extension("sheet");
         std::fs::write(&path, sheet)?;
         Ok(path)
@@ -102,12 +105,6 @@ impl Host {
         }
     }
 
-    /// The only vault's id.
-    pub fn vault_id(&self) -> Result<String> {
-        let dir = self.vault_dir()?;
-        Ok(dir.file_name().context("a vault without a name")?.to_string_lossy().into_owned())
-    }
-
     /// Runs a command of the host on its data directory and answers its standard output.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
@@ -120,17 +117,14 @@ impl Host {
     }
 
     /// The admin's name and one-time password.
-    pub fn admin(&self) -> Result<(String, String)> {
-        let text = |names: &[&str]| names.iter().find_map(|name| self.started[*name].as_str()).map(str::to_owned);
-        let password = text(&["admin_password", "password"]).context("the host told no password")?;
-        Ok((text(&["admin_user", "admin", "user"]).unwrap_or_else(|| "admin".to_owned()), password))
+    pub fn admin(&self) -> (&str, &str) {
+        ("admin", &self.password)
     }
 
-    /// A signed-in technician, on a connection pinned as a token says.
+    /// A signed-in technician.
     pub async fn sign_in(&self) -> Result<Api> {
-        let token: EnrolmentToken = self.token(&[])?.parse()?;
-        let api = Api::new(&self.base(), Some(&token.pin.to_string()))?;
-        let (user, password) = self.admin()?;
+        let api = Api::new(&self.base(), Some(&self.pin))?;
+        let (user, password) = self.admin();
         api.post("/api/v1/session", &json!({ "user": user, "password": password })).await?;
         Ok(api)
     }
@@ -150,9 +144,11 @@ fn serve(program: &Path, data: &Path, listen: &str, log: &Path) -> Result<Proces
     Process::start("the host", command, log)
 }
 
-fn started_in(line: &str) -> Option<Value> {
-    let value: Value = serde_json::from_str(line).ok()?;
-    ["url", "console", "address"].iter().any(|key| value[*key].is_string()).then_some(value)
+/// The field of an event among lines of JSON.
+fn said(output: &str, event: &str, field: &str) -> Option<String> {
+    let events = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let found = events.into_iter().find(|value| value["event"] == event)?;
+    found[field].as_str().map(str::to_owned)
 }
 
 /// A port nobody listens on; the host is told it, so that it comes back at the same address after a kill.
