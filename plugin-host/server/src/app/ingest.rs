@@ -42,6 +42,7 @@ impl App {
             self.refresh(&machine).await?;
         }
         self.hub.wake(machine.id);
+        self.reported.notify_one();
         Ok(())
     }
 

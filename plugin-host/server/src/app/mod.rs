@@ -21,6 +21,7 @@ pub(crate) mod status;
 pub(crate) mod throttle;
 pub(crate) mod tokens;
 pub(crate) mod vaults;
+pub(crate) mod verification;
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use chrono::{DateTime, Utc};
 use nightkeep_database::Database;
 use nightkeep_wire::MachineId;
 use nightkeep_wire::id::SpkiPin;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::data::DataDir;
 use crate::keys::MasterKey;
@@ -56,6 +57,8 @@ pub(crate) struct App {
     pub(crate) sign_ins: Throttle,
     /// Machines whose row in a console is out of date.
     pub(crate) changes: broadcast::Sender<MachineId>,
+    /// A machine reported: there may be something to verify.
+    pub(crate) reported: Notify,
     /// Turns true when the host stops.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -76,6 +79,7 @@ impl App {
             nonces: NonceCache::default(),
             sign_ins: Throttle::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
+            reported: Notify::new(),
             stopping: watch::Sender::new(false),
         }
     }

@@ -58,7 +58,7 @@ impl App {
         self.database.vault_of(customer).await?.ok_or_else(|| AppError::not_found("vault"))
     }
 
-    fn root_of(&self, vault: &VaultRecord) -> Result<CustomerRoot, AppError> {
+    pub(crate) fn root_of(&self, vault: &VaultRecord) -> Result<CustomerRoot, AppError> {
         let mut plain = self.master.unseal(&purpose(vault.id), &vault.root_sealed).map_err(AppError::internal)?;
         let root = <[u8; 32]>::try_from(plain.as_slice()).map(CustomerRoot::from_bytes);
         plain.zeroize();
@@ -152,7 +152,7 @@ fn create_on_disk(
 }
 
 /// Runs what blocks on the disk away from the network's threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
 ) -> Result<T, AppError> {
     tokio::task::spawn_blocking(work).await.map_err(AppError::internal)?.map_err(AppError::internal)

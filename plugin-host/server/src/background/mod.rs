@@ -1,4 +1,4 @@
-//! What the host does without being asked: the scan, and sweeping up what expired.
+//! What the host does without being asked: the scan, verifying what machines wrote, and sweeping up what expired.
 //!
 //! Invariant: each task is a loop of idempotent steps that ends when the host stops; a failed step is logged and the
 //! next one comes at its time.
@@ -21,7 +21,8 @@ const ONLINE_KEPT: Span = Span::days(60);
 
 /// Starts all tasks.
 pub(crate) fn start(app: &SharedApp) -> Vec<JoinHandle<()>> {
-    vec![tokio::spawn(scan_loop(Arc::clone(app))), tokio::spawn(sweep_loop(Arc::clone(app)))]
+    let (scan, sweep, verify) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
+    vec![tokio::spawn(scan_loop(scan)), tokio::spawn(sweep_loop(sweep)), tokio::spawn(verify_loop(verify))]
 }
 
 async fn scan_loop(app: SharedApp) {
@@ -40,6 +41,19 @@ async fn sweep_loop(app: SharedApp) {
             tracing::error!(cause = ?error.cause, "Sweeping up what expired failed");
         }
         pause(&app, SWEEP_EVERY).await;
+    }
+}
+
+/// Verifies what machines wrote: after each report, and in any case as often as the scan comes.
+async fn verify_loop(app: SharedApp) {
+    while goes_on(&app) {
+        if let Err(error) = app.verify_vaults().await {
+            tracing::error!(cause = ?error.cause, "Verifying the vaults failed");
+        }
+        tokio::select! {
+            () = pause(&app, SCAN_EVERY) => {}
+            () = app.reported.notified() => {}
+        }
     }
 }
 
