@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use nightkeep_harness::agent::run;
 use nightkeep_harness::api::Api;
@@ -35,14 +35,7 @@ struct Arguments {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let work = demo(&arguments);
-    // Ctrl-C during the work drops the host and the agent, which ends them.
-    let outcome = tokio::select! {
-        outcome = work => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
-    };
-    match outcome {
+    match run_demo(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("the demo failed: {error:#}");
@@ -51,7 +44,23 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn demo(arguments: &Arguments) -> Result<()> {
+async fn run_demo(arguments: &Arguments) -> Result<()> {
+    // Ctrl-C during the work drops the host and the agent, which ends them.
+    let (cluster, mut machine) = tokio::select! {
+        proved = demo(arguments) => proved?,
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
+    };
+    let (user, password) = cluster.host.admin();
+    println!("console: {}  user {user}  password {password}", cluster.host.base());
+    if !arguments.exit {
+        println!("Ctrl-C ends host and agent and removes their data.");
+        tokio::signal::ctrl_c().await?;
+        println!();
+    }
+    machine.stop()
+}
+
+async fn demo(arguments: &Arguments) -> Result<(Cluster, Machine)> {
     let total = Instant::now();
     let logs = binaries::output_dir("demo")?;
     let place = tempfile::Builder::new().prefix("demo-").tempdir_in(binaries::root().join("target"))?;
@@ -97,15 +106,8 @@ async fn demo(arguments: &Arguments) -> Result<()> {
     let detail = wait_for_machine(&api, MACHINE, "status OK", PLAN_AT_MOST, is_ok).await?;
     step.end(&format!("{}; next backup {}", text(&detail["status"]), text(&detail["next_backup"])));
 
-    let (user, password) = cluster.host.admin();
     println!("\nproved in {:.1} s; logs in {}", total.elapsed().as_secs_f64(), logs.display());
-    println!("console: {}  user {user}  password {password}", cluster.host.base());
-    if !arguments.exit {
-        println!("Ctrl-C ends host and agent and removes their data.");
-        tokio::signal::ctrl_c().await?;
-        println!();
-    }
-    machine.stop()
+    Ok((cluster, machine))
 }
 
 /// One line per step: what, what came of it, how long it took.
