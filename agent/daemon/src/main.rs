@@ -14,6 +14,8 @@ mod job;
 mod link;
 mod outbox;
 mod places;
+#[cfg(test)]
+mod testing;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -94,14 +94,12 @@ impl Client {
 }
 
 fn not_reached(path: PathBuf, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            Failure::new("not-allowed", format!("this account may not speak with the daemon at {}", path.display()))
-                .remedy("Run the command as an administrator.")
-        }
-        _ => Failure::new("daemon-not-running", format!("no daemon answers at {}: {error}", path.display()))
-            .remedy("Start it with `nightkeep-agent service start`, or in the foreground with `nightkeep-agent run`."),
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        let message = format!("this account may not speak with the daemon at {}", path.display());
+        return Failure::new("not-allowed", message).remedy("Run the command as an administrator.");
     }
+    Failure::new("daemon-not-running", format!("no daemon answers at {}: {error}", path.display()))
+        .remedy("Start it with `nightkeep-agent service start`, or in the foreground with `nightkeep-agent run`.")
 }
 
 fn broken(error: &io::Error) -> Failure {

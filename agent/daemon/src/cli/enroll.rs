@@ -57,15 +57,12 @@ async fn enroll_at(
     };
     if !known {
         let link = HostLink::new(host, Some(token.pin), None, clock.clone(), timeout).map_err(failure_of_link)?;
-        let mut tries = 1;
-        while let Err(error) = enrol(&link, token, facts::gather(config), identity, places).await {
-            match error {
-                EnrolError::Link(error) if error.is_passing() && tries < TRIES => {
-                    tokio::time::sleep(BETWEEN_TRIES).await
-                }
-                other => return Err(failure_of(other).into()),
+        for tries_left in (0..TRIES).rev() {
+            let Err(error) = enrol(&link, token, facts::gather(config), identity, places).await else { break };
+            if tries_left == 0 || !error.is_passing() {
+                return Err(failure_of(error).into());
             }
-            tries += 1;
+            tokio::time::sleep(BETWEEN_TRIES).await;
         }
     }
     let Some(enrolled) = identity.enrolled.clone() else { anyhow::bail!("the host's answer was not kept") };

@@ -20,12 +20,12 @@ pub(crate) enum Exit {
     /// Stopped by a person.
     Stopped,
     /// A code of another program's dialect; where codes have eight bits, the system keeps the lowest.
-    Dialect(i32),
+    Dialect(u16),
 }
 
 impl Exit {
     /// The number.
-    pub(crate) const fn code(self) -> i32 {
+    pub(crate) const fn code(self) -> u16 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
@@ -44,7 +44,7 @@ impl From<Exit> for ExitCode {
         match u8::try_from(exit.code()) {
             Ok(code) => Self::from(code),
             // Windows has wider codes, and `ExitCode` does not reach them.
-            Err(_) => std::process::exit(exit.code()),
+            Err(_) => std::process::exit(i32::from(exit.code())),
         }
     }
 }

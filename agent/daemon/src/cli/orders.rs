@@ -45,7 +45,7 @@ pub(super) fn stop(args: &PlanArg, globals: &Globals) -> anyhow::Result<Exit> {
     order(Op::Stop { plan: args.plan.clone() }, globals, |reply| match reply {
         Reply::Stopping { jobs } if jobs.is_empty() => "Nothing was running.".to_owned(),
         Reply::Stopping { .. } => "Stopping; the next run goes on from there.".to_owned(),
-        other => format!("{other:?}"),
+        Reply::Done | Reply::Started { .. } | Reply::Paused { .. } | Reply::Status(_) => "Done.".to_owned(),
     })
 }
 
@@ -55,7 +55,7 @@ pub(super) fn pause(args: &PauseArgs, globals: &Globals) -> anyhow::Result<Exit>
         Reply::Paused { until } => {
             format!("Paused until {}.", until.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M"))
         }
-        other => format!("{other:?}"),
+        Reply::Done | Reply::Started { .. } | Reply::Stopping { .. } | Reply::Status(_) => "Done.".to_owned(),
     })
 }
 

@@ -193,7 +193,8 @@ impl Core {
 
     /// Starts no scheduled job before `until`, and interrupts what runs; it goes on afterwards.
     pub(crate) fn pause(&mut self, until: DateTime<Utc>, by: &str, now: DateTime<Utc>) -> Vec<Effect> {
-        let from = self.state.paused_until(now).and_then(|_| self.state.pause.as_ref()).map_or(now, |pause| pause.from);
+        let going_on = self.state.pause.as_ref().filter(|pause| pause.until > now);
+        let from = going_on.map_or(now, |pause| pause.from);
         self.state.pause = Some(PauseMemory { from, until, by: by.to_owned() });
         self.state.queue.retain(|job| asked_for(job.cause));
         let told = Effect::Report(ReportBody::Pause(PauseState { until: Some(until), by: by.to_owned() }));

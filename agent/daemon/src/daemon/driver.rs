@@ -162,11 +162,11 @@ impl<'a> Driver<'a> {
         let mut look = tokio::time::interval(IDENTITY_LOOK);
         let mut pulse = tokio::time::interval(PROGRESS_EVERY);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut asked = Box::pin(asked_to_end());
+        let mut asked = self.agent.asked.clone();
         let mut next_look_at_schedule = Instant::now();
         let end = loop {
             tokio::select! {
-                () = &mut asked => break End::Asked,
+                () = asked_to_end(&mut asked) => break End::Asked,
                 Some(order) = self.agent.inbox.recv() => self.obey(order),
                 Some(result) = self.results.1.recv() => self.job_ended(*result),
                 Some(desired) = self.desired.recv() => self.take_desired(*desired),

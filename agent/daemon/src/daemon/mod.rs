@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use nightkeep_platform::{secret_file, service};
 use nightkeep_wire::control::{Answer, ControlErrorCode, Op, Reply};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use self::control::{Desk, Order};
 use self::driver::{Driver, End};
@@ -73,8 +73,23 @@ pub(crate) enum DaemonError {
     Link(#[from] LinkError),
 }
 
-/// Runs until it is asked to end.
+/// Runs until Ctrl-C, or what the service manager sends instead.
 pub(crate) async fn run(places: Places, config: Config) -> Result<(), DaemonError> {
+    let (ask, asked) = watch::channel(false);
+    tokio::spawn(async move {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => _ = ask.send_replace(true),
+            Err(error) => {
+                tracing::error!(%error, "Signals cannot be heard; stop the daemon by force");
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    run_until(places, config, asked).await
+}
+
+/// Runs until `asked` becomes true.
+async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>) -> Result<(), DaemonError> {
     let prepare = |path: PathBuf| move |source| DaemonError::Prepare { path, source };
     secret_file::create_private_dir(&places.state).map_err(prepare(places.state.clone()))?;
     let _lock = lock::take(&places)?;
@@ -85,7 +100,7 @@ pub(crate) async fn run(places: Places, config: Config) -> Result<(), DaemonErro
     if let Err(error) = service::notify_ready() {
         tracing::debug!(%error, "The service manager was not told");
     }
-    let mut agent = Agent { places: Arc::new(places), config: Arc::new(config), inbox, events };
+    let mut agent = Agent { places: Arc::new(places), config: Arc::new(config), inbox, events, asked };
     let ended = agent.live().await;
     server.abort();
     let _ = service::notify_stopping();
@@ -99,6 +114,7 @@ pub(super) struct Agent {
     config: Arc<Config>,
     inbox: mpsc::Receiver<Order>,
     events: broadcast::Sender<nightkeep_wire::control::Event>,
+    asked: watch::Receiver<bool>,
 }
 
 impl Agent {
@@ -122,7 +138,7 @@ impl Agent {
         let mut look = tokio::time::interval(IDENTITY_LOOK);
         loop {
             tokio::select! {
-                () = asked_to_end() => return End::Asked,
+                () = asked_to_end(&mut self.asked) => return End::Asked,
                 _ = look.tick() => {
                     if Identity::load(&self.places).is_ok_and(|i| i.is_some_and(|i| i.enrolled.is_some())) {
                         return End::IdentityChanged;
@@ -146,10 +162,10 @@ impl Agent {
     }
 }
 
-/// Waits for Ctrl-C or what the service manager sends instead.
-async fn asked_to_end() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::error!(%error, "Signals cannot be heard; stop the daemon by force");
-        std::future::pending::<()>().await;
-    }
+/// Waits until the daemon shall end. Whoever would ask being gone counts as asking.
+async fn asked_to_end(asked: &mut watch::Receiver<bool>) {
+    let _ = asked.wait_for(|asked| *asked).await;
 }
+
+#[cfg(test)]
+mod tests;

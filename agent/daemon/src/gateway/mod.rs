@@ -321,3 +321,6 @@ fn jittered(pause: Duration) -> Duration {
     let [random] = nightkeep_vault::crypto::random::<1>();
     pause / 2 + pause / 2 * u32::from(random) / 255
 }
+
+#[cfg(test)]
+mod tests;

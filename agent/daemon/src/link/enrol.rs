@@ -46,20 +46,20 @@ pub(crate) enum EnrolError {
 }
 
 impl EnrolError {
-    fn of(error: LinkError) -> Self {
-        let host = match &error {
-            LinkError::Problem { .. } => String::new(),
-            LinkError::Unreachable { host, .. }
-            | LinkError::Untrusted { host, .. }
-            | LinkError::Status { host, .. }
-            | LinkError::Answer { host, .. }
-            | LinkError::Setup { host, .. } => host.clone(),
-        };
+    fn of(error: LinkError, host: &str) -> Self {
         match error.code() {
             Some(ProblemCode::TokenExpired) => Self::Expired,
             Some(ProblemCode::TokenUsed) => Self::Used,
-            Some(ProblemCode::TokenUnknown) => Self::Unknown { host },
+            Some(ProblemCode::TokenUnknown) => Self::Unknown { host: host.to_owned() },
             Some(_) | None => Self::Link(error),
+        }
+    }
+
+    /// Whether trying again may help without anybody doing anything.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Link(error) => error.is_passing(),
+            Self::Expired | Self::Used | Self::Unknown { .. } | Self::File(_) | Self::VaultKey => false,
         }
     }
 }
@@ -81,11 +81,8 @@ pub(crate) async fn enrol(
         sealing_key: WireSealingKey(identity.sealing_key().public().0),
         incarnation: identity.incarnation,
     };
-    let answer: EnrollResponse =
-        link.unsigned("/enroll", &request).await.map_err(|error| match EnrolError::of(error) {
-            EnrolError::Unknown { .. } => EnrolError::Unknown { host: link.host().to_owned() },
-            other => other,
-        })?;
+    let answer: Result<EnrollResponse, _> = link.unsigned("/enroll", &request).await;
+    let answer = answer.map_err(|error| EnrolError::of(error, link.host()))?;
     identity.enrolled = Some(Enrolled {
         machine: answer.machine_id,
         host_url: link.host().to_owned(),

@@ -11,3 +11,6 @@ mod tls;
 pub(crate) use client::{HostLink, Signer};
 pub(crate) use enrol::{EnrolError, enrol, undelivered_meta_key};
 pub(crate) use error::LinkError;
+
+#[cfg(test)]
+mod tests;

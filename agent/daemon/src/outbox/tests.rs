@@ -15,10 +15,8 @@ fn body(text: impl Into<String>) -> ReportBody {
 }
 
 fn text(report: &Report) -> String {
-    match &report.body {
-        ReportBody::Pause(pause) => pause.by.clone(),
-        other => panic!("unexpected report {other:?}"),
-    }
+    let ReportBody::Pause(pause) = &report.body else { panic!("unexpected report {report:?}") };
+    pause.by.clone()
 }
 
 fn open(path: &Path) -> (Outbox, Opened) {

@@ -12,7 +12,7 @@ use super::super::args::Dialect;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) text: String,
-    pub(super) code: i32,
+    pub(super) code: u16,
 }
 
 /// How bad it is, for those who know four degrees.
@@ -35,7 +35,7 @@ impl Level {
     }
 
     /// Codes of monitoring plugins.
-    const fn code(self) -> i32 {
+    const fn code(self) -> u16 {
         match self {
             Self::Ok => 0,
             Self::Warning => 1,
@@ -85,7 +85,7 @@ pub(super) fn unknown(dialect: Dialect, problem: &str) -> Said {
 }
 
 /// The exit code for arguments that make no sense; none where it is the usual one.
-pub(super) fn usage_code(dialect: Dialect) -> Option<i32> {
+pub(super) fn usage_code(dialect: Dialect) -> Option<u16> {
     match dialect {
         Dialect::Nagios | Dialect::Checkmk | Dialect::Tactical => Some(3),
         Dialect::Datto | Dialect::Ninja => Some(1),

@@ -66,7 +66,7 @@ fn unknown(dialect: Dialect, error: anyhow::Error) -> anyhow::Result<Exit> {
 }
 
 /// What a dialect answers to arguments that make no sense.
-pub(super) fn usage_code(format: &str) -> Option<i32> {
+pub(super) fn usage_code(format: &str) -> Option<u16> {
     let dialect = <Dialect as clap::ValueEnum>::from_str(format, true).ok()?;
     dialect::usage_code(dialect)
 }

@@ -67,11 +67,14 @@ fn core() -> Core {
 }
 
 fn reports(effects: &[Effect]) -> Vec<&ReportBody> {
-    let report = |effect| match effect {
-        &Effect::Report(ref body) => Some(body),
-        &(Effect::Run { .. } | Effect::Stop(_) | Effect::Leave) => None,
-    };
     effects.iter().filter_map(report).collect()
+}
+
+fn report(effect: &Effect) -> Option<&ReportBody> {
+    match effect {
+        Effect::Report(body) => Some(body),
+        Effect::Run { .. } | Effect::Stop(_) | Effect::Leave => None,
+    }
 }
 
 fn started(effects: &[Effect]) -> Option<Job> {
@@ -90,23 +93,26 @@ fn stops(effects: &[Effect]) -> Vec<StopKind> {
 }
 
 fn finished(effects: &[Effect]) -> Vec<Outcome> {
-    let outcome = |body: &&ReportBody| match body {
-        ReportBody::JobFinished(result) => Some(result.outcome),
-        _ => None,
+    let outcome = |body: &&ReportBody| {
+        let ReportBody::JobFinished(result) = body else { return None };
+        Some(result.outcome)
     };
     reports(effects).iter().filter_map(outcome).collect()
 }
 
 fn done(effects: &[Effect]) -> Vec<CommandOutcome> {
-    let outcome = |body: &&ReportBody| match body {
-        ReportBody::CommandDone(done) => Some(done.outcome),
-        _ => None,
+    let outcome = |body: &&ReportBody| {
+        let ReportBody::CommandDone(done) = body else { return None };
+        Some(done.outcome)
     };
     reports(effects).iter().filter_map(outcome).collect()
 }
 
 fn success(job: &Job, now: DateTime<Utc>) -> JobResult {
-    JobResult { recovery_point: Some(RecoveryPointId::from_bytes(&[7; 16])), ..job.without_point(Outcome::Ok, None, now) }
+    JobResult {
+        recovery_point: Some(RecoveryPointId::from_bytes(&[7; 16])),
+        ..job.without_point(Outcome::Ok, None, now)
+    }
 }
 
 fn administrator() -> Caller {
@@ -141,9 +147,9 @@ fn a_machine_that_slept_catches_up_once_and_tells_what_it_missed() {
     let (effects, _) = core.tick(CALM, wake);
     let missed: Vec<_> = reports(&effects)
         .into_iter()
-        .filter_map(|body| match body {
-            ReportBody::Missed(missed) => Some((missed.occurrence, missed.reason)),
-            _ => None,
+        .filter_map(|body| {
+            let ReportBody::Missed(missed) = body else { return None };
+            Some((missed.occurrence, missed.reason))
         })
         .collect();
     let expected: Vec<_> = (0..4).map(|day| (at(day * 24 + 23, 0), MissedReason::MachineOff)).collect();
@@ -245,10 +251,11 @@ fn a_pause_interrupts_and_afterwards_the_run_goes_on() {
 #[test]
 fn a_user_pauses_within_the_policy_and_an_administrator_beyond() {
     let mut core = core();
-    let mut pause = |seconds, caller: &Caller| match obey(&mut core, &Op::Pause { for_seconds: seconds }, caller, at(12, 5)).0 {
-        Answer::Ok(_) => None,
-        Answer::Error(error) => Some(error.code),
-    };
+    let mut pause =
+        |seconds, caller: &Caller| match obey(&mut core, &Op::Pause { for_seconds: seconds }, caller, at(12, 5)).0 {
+            Answer::Ok(_) => None,
+            Answer::Error(error) => Some(error.code),
+        };
     assert_eq!(pause(5 * 3600, &user()), Some(ControlErrorCode::PauseNotAllowed), "longer than four hours");
     assert_eq!(pause(4 * 3600, &user()), None);
     assert_eq!(pause(3600, &user()), Some(ControlErrorCode::PauseNotAllowed), "twice a day");
@@ -290,9 +297,7 @@ fn a_plan_is_named_by_id_or_name_and_the_error_says_which_there_are() {
 fn a_revoked_plan_stops_its_job_and_a_new_one_is_told_once() {
     let mut core = core();
     let told = core.desired(wanting(vec![nightly()], Vec::new()), at(12, 1));
-    let is_taken_over = |body: &&ReportBody| {
-        matches!(body, ReportBody::PlanState(PlanState { accepted: true, next_start, .. }) if *next_start == Some(at(23, 0)))
-    };
+    let is_taken_over = |body: &&ReportBody| matches!(body, ReportBody::PlanState(PlanState { accepted: true, next_start, .. }) if *next_start == Some(at(23, 0)));
     assert!(matches!(&reports(&told)[..], [body] if is_taken_over(body)), "{told:?}");
     assert!(core.desired(wanting(vec![nightly()], Vec::new()), at(12, 2)).is_empty());
     started(&core.tick(CALM, at(23, 0)).0).expect("it starts");
@@ -308,7 +313,8 @@ fn a_plan_this_build_cannot_run_is_refused_with_the_reason_and_never_started() {
     let start = command(1, CommandAction::Start { plan: plan.id });
     let effects = core.desired(wanting(vec![plan], vec![start]), at(12, 5));
     assert_eq!(done(&effects), [CommandOutcome::Refused]);
-    let refused = |body: &&ReportBody| matches!(body, ReportBody::PlanState(state) if !state.accepted && state.message.is_some());
+    let refused =
+        |body: &&ReportBody| matches!(body, ReportBody::PlanState(state) if !state.accepted && state.message.is_some());
     assert!(reports(&effects).iter().any(refused));
     assert!(started(&core.tick(CALM, at(23, 0)).0).is_none());
 }
