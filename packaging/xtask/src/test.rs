@@ -78,7 +78,7 @@ fn test(packages: &[String], names: &[String]) -> Result<()> {
     if whole {
         command.env("NIGHTKEEP_BIN_DIR", crate::root().join("target/debug"));
     }
-    let (count, success) = counted(&mut command)?;
+    let (count, success) = counted(&mut command, nextest)?;
     println!("{} passed, {} failed", count.passed, count.failed);
     if !success {
         bail!("{} failed", run::shown(&command));
@@ -87,7 +87,7 @@ fn test(packages: &[String], names: &[String]) -> Result<()> {
 }
 
 /// Runs the command, shows its output as it comes, and adds up its summaries.
-fn counted(command: &mut Command) -> Result<(Count, bool)> {
+fn counted(command: &mut Command, nextest: bool) -> Result<(Count, bool)> {
     let (reader, writer) = std::io::pipe()?;
     let mut child = command
         .stdin(Stdio::null())
@@ -97,16 +97,16 @@ fn counted(command: &mut Command) -> Result<(Count, bool)> {
         .with_context(|| format!("cannot run {}", run::shown(command)))?;
     // The command holds the pipe's other end open as long as it lives; without this, reading would never end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let count = tee(reader)?;
+    let count = tee(reader, nextest)?;
     Ok((count, child.wait()?.success()))
 }
 
-fn tee(reader: impl Read) -> Result<Count> {
+fn tee(reader: impl Read, nextest: bool) -> Result<Count> {
     let mut count = Count::default();
     for line in BufReader::new(reader).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         println!("{line}");
-        if let Some(more) = summary(&line) {
+        if let Some(more) = summary(&line, nextest) {
             count.passed += more.passed;
             count.failed += more.failed;
         }
@@ -114,13 +114,13 @@ fn tee(reader: impl Read) -> Result<Count> {
     Ok(count)
 }
 
-/// `test result: ok. 14 passed; 0 failed; ...` of cargo, `Summary [ 1.2s] 5 tests run: 4 passed (1 slow), 1 failed` of
+/// A line a runner itself wrote: `test result: ok. 14 passed; 0 failed; ...` of cargo at the start of the line (a failed
+/// test's own output may hold the like, indented), or `Summary [ 1.2s] 5 tests run: 4 passed (1 slow), 1 failed` of
 /// nextest, which also counts tests that were stopped.
-fn summary(line: &str) -> Option<Count> {
-    let line = line.trim_start();
-    let rest = match line.strip_prefix("test result:") {
-        Some(rest) => rest,
-        None => line.strip_prefix("Summary")?.split_once("run:")?.1,
+fn summary(line: &str, nextest: bool) -> Option<Count> {
+    let rest = match nextest {
+        true => line.trim_start().strip_prefix("Summary [")?.split_once("run:")?.1,
+        false => line.strip_prefix("test result:")?,
     };
     let words: Vec<&str> = rest.split([' ', ',', ';', '.']).filter(|word| !word.is_empty()).collect();
     let number_before = |name: &str| {
@@ -147,12 +147,17 @@ mod tests {
 
     #[test]
     fn both_runners_summaries_are_counted() {
-        let check = |line, passed, failed| assert_eq!(summary(line), Some(Count { passed, failed }), "{line}");
+        let check = |line: &str, passed, failed| {
+            let nextest = line.contains("Summary");
+            assert_eq!(summary(line, nextest), Some(Count { passed, failed }), "{line}");
+        };
         check("test result: ok. 14 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s", 14, 0);
         check("test result: FAILED. 3 passed; 2 failed; 0 ignored", 3, 2);
         check("     Summary [   1.234s] 24 tests run: 22 passed (1 slow), 2 failed, 3 skipped", 22, 2);
         check("     Summary [   0.010s] 1 test run: 1 passed, 0 skipped", 1, 0);
         check("     Summary [  60.010s] 3 tests run: 1 passed, 1 failed, 1 timed out, 0 skipped", 1, 2);
-        assert_eq!(summary("running 3 tests"), None);
+        assert_eq!(summary("    test result: FAILED. 0 passed; 1 failed", true), None, "a failed test's own output");
+        assert_eq!(summary("    test result: FAILED. 0 passed; 1 failed", false), None);
+        assert_eq!(summary("running 3 tests", false), None);
     }
 }

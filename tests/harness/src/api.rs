@@ -78,6 +78,12 @@ impl Api {
     }
 }
 
+/// Chooses the cryptography of this process for libraries that cannot be told; a second call changes nothing.
+pub fn choose_cryptography() {
+    // Fails only when it was chosen before.
+    let _ = aws_lc_rs::default_provider().install_default();
+}
+
 /// Sends the request and answers status and body; a body that is not JSON comes as a string.
 pub async fn answer(request: RequestBuilder) -> Result<(StatusCode, Value)> {
     let response = request.send().await.context("a request got no answer")?;

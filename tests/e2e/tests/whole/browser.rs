@@ -5,12 +5,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::{Client, ClientBuilder, Locator};
 use nightkeep_harness::process::Process;
-use nightkeep_harness::wait::wait_for;
+use nightkeep_harness::wait::{wait_for, wait_for_async};
 use serde_json::json;
 
 const START_AT_MOST: Duration = Duration::from_secs(30);
+
+/// What the page shows follows from what agent and host do, on two busy cores.
+const SEEN_AT_MOST: Duration = Duration::from_secs(90);
 
 /// One browser window of 1280 by 800.
 pub(crate) struct Browser {
@@ -28,6 +31,7 @@ impl Browser {
         if Command::new("chromedriver").arg("--version").output().is_err() {
             return Ok(None);
         }
+        nightkeep_harness::api::choose_cryptography();
         let mut command = Command::new("chromedriver");
         command.arg("--port=0");
         let mut driver = Process::start("chromedriver", command, &output.join("chromedriver.log"))?;
@@ -50,19 +54,41 @@ impl Browser {
         Ok(std::fs::write(self.pictures.join(format!("{name}.png")), picture)?)
     }
 
-    /// The page's visible text.
-    pub(crate) async fn text(&self) -> Result<String> {
-        let text = self.client.execute("return document.body.innerText", Vec::new()).await?;
-        Ok(text.as_str().unwrap_or_default().to_owned())
+    /// Visible text of the first element that matches; empty while there is none.
+    pub(crate) async fn text_of(&self, selector: &str) -> Result<String> {
+        let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
+        let text = self.client.execute(script, vec![json!(selector)]).await?;
+        Ok(text.as_str().unwrap_or_default().trim().to_owned())
     }
 
-    /// Waits until the page's text satisfies `condition`.
-    pub(crate) async fn wait_for_text(&self, what: &str, condition: impl Fn(&str) -> bool) -> Result<String> {
-        nightkeep_harness::wait::wait_for_async(what, Duration::from_secs(120), || async {
-            let text = self.text().await?;
-            Ok(condition(&text).then_some(text))
+    /// Waits until the text of the first match satisfies `wanted`.
+    pub(crate) async fn wait_for_text(&self, selector: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let what = format!("the text of {selector}");
+        let seen = wait_for_async(&what, SEEN_AT_MOST, || async {
+            let text = self.text_of(selector).await?;
+            Ok(wanted(&text).then_some(text))
+        });
+        match seen.await {
+            Ok(text) => Ok(text),
+            Err(error) => {
+                self.picture("what was there instead").await?;
+                Err(error.context(format!("the page says: {}", self.text_of("body").await?)))
+            }
+        }
+    }
+
+    /// Clicks the first match; the page may replace it meanwhile, then the next one is taken.
+    pub(crate) async fn click(&self, selector: &str) -> Result<()> {
+        wait_for_async(&format!("{selector} to be clicked"), SEEN_AT_MOST, || async {
+            let Ok(element) = self.client.find(Locator::Css(selector)).await else { return Ok(None) };
+            Ok(element.click().await.ok())
         })
         .await
+    }
+
+    /// Types into the first match.
+    pub(crate) async fn fill(&self, selector: &str, text: &str) -> Result<()> {
+        Ok(self.client.find(Locator::Css(selector)).await?.send_keys(text).await?)
     }
 }
 

@@ -140,7 +140,8 @@ async fn item_80_a_stopped_backup_leaves_no_recovery_point_and_the_next_one_runs
     Ok(())
 }
 
-async fn with_default_plan(api: &Api, name: &str) -> Result<Value> {
+/// Has the scan run and waits until the machine knows its plan.
+pub(crate) async fn with_default_plan(api: &Api, name: &str) -> Result<Value> {
     api.post("/api/v1/scan", &json!({})).await?;
     let has_plan = |detail: &Value| !plans(detail).is_empty() && detail["plans"][0]["next_start"].is_string();
     wait_for_machine(api, name, "the default plan", PLAN_AT_MOST, has_plan).await
