@@ -107,7 +107,7 @@ impl<'a> Driver<'a> {
         };
         let (link_sender, link_state) = watch::channel(offline);
         let (desired_sender, desired) = mpsc::channel(1);
-        let (wake_reporter, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (wake_reporter, drained, host_answers) = <(Arc<Notify>, Arc<Notify>, Arc<Notify>)>::default();
         let progress = watch::Sender::new(None);
         let retry_max = Duration::from_secs(agent.config.link.retry_seconds_max.max(1));
         let poller = Poller {
@@ -116,6 +116,8 @@ impl<'a> Driver<'a> {
             identity: SharedIdentity::clone(&identity),
             desired: desired_sender,
             state: link_sender,
+            host_answers: host_answers.clone(),
+            wake_reporter: wake_reporter.clone(),
             retry_max,
         };
         let reporter = Reporter {
@@ -125,6 +127,7 @@ impl<'a> Driver<'a> {
             outbox: SharedOutbox::clone(&outbox),
             wake: wake_reporter.clone(),
             drained: drained.clone(),
+            host_answers,
             retry_max,
         };
         let tasks = vec![
@@ -276,9 +279,12 @@ impl<'a> Driver<'a> {
         shared::log_failure("The state could not be saved", files::save(&self.agent.places.jobs(), &self.core.state));
         self.saved_at = now;
         while let Some((at, body)) = self.unrecorded.front().cloned() {
-            if let Err(error) = outbox.append(at, body) {
-                // Kept and tried again at the next look at the schedule.
-                tracing::error!(error = &error as &dyn std::error::Error, "A report could not be recorded");
+            let recorded = outbox.append(at, body);
+            if let Err(error) = &recorded {
+                tracing::error!(error = error as &dyn std::error::Error, "A report could not be recorded");
+            }
+            // What failed is kept and tried again at the next look at the schedule; what can never be recorded is not.
+            if recorded.is_err_and(|error| error.is_passing()) {
                 break;
             }
             self.unrecorded.pop_front();
@@ -372,7 +378,7 @@ impl<'a> Driver<'a> {
     fn tell_of_end(&self, body: &ReportBody) {
         let ReportBody::JobFinished(result) = body else { return };
         let message = super::words::of_result(result);
-        tracing::info!(job = %result.job, outcome = ?result.outcome, message, "Backup ended");
+        tracing::info!(job = %result.job, outcome = ?result.outcome, summary = message, "Backup ended");
         let (job, plan, outcome) = (result.job, result.plan, result.outcome);
         let recovery_point = result.recovery_point.clone();
         let _ = self.agent.events.send(Event::Finished { job, plan, outcome, recovery_point, message });

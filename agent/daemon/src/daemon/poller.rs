@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nightkeep_wire::control::Link;
 use nightkeep_wire::desired::DesiredState;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::shared::{self, SharedIdentity};
 use crate::clock::Clock as _;
@@ -25,6 +25,10 @@ pub(super) struct Poller {
     pub(super) identity: SharedIdentity,
     pub(super) desired: mpsc::Sender<Box<DesiredState>>,
     pub(super) state: watch::Sender<Link>,
+    /// The host answers somebody else: ask at once.
+    pub(super) host_answers: Arc<Notify>,
+    /// Wakes the reporter when the host answers again.
+    pub(super) wake_reporter: Arc<Notify>,
     pub(super) retry_max: Duration,
 }
 
@@ -51,7 +55,7 @@ impl Poller {
                 }
                 Err(error) => {
                     self.note_failure(&error);
-                    tokio::time::sleep(shared::jittered(pause)).await;
+                    shared::sleep_or(shared::jittered(pause), &self.host_answers).await;
                     pause = (pause * 2).min(self.retry_max);
                 }
             }
@@ -101,6 +105,7 @@ impl Poller {
         let was_offline = matches!(&*self.state.borrow(), Link::Offline { .. });
         if was_offline {
             tracing::info!(host, "The host answers");
+            self.wake_reporter.notify_one();
         }
         self.state.send_replace(Link::Online { host, last_contact: self.link.clock().now() });
     }

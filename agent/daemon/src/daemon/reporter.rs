@@ -23,8 +23,10 @@ pub(super) struct Reporter {
     pub(super) places: Arc<Places>,
     pub(super) identity: SharedIdentity,
     pub(super) outbox: SharedOutbox,
-    /// There is something to send.
+    /// There is something to send, or the host answers again.
     pub(super) wake: Arc<Notify>,
+    /// The host has taken reports: whoever waits for it may ask at once.
+    pub(super) host_answers: Arc<Notify>,
     /// Everything was acknowledged.
     pub(super) drained: Arc<Notify>,
     pub(super) retry_max: Duration,
@@ -51,7 +53,10 @@ impl Reporter {
                     self.drained.notify_one();
                     self.wake.notified().await;
                 }
-                Ok(_) => pause = RETRY_FIRST,
+                Ok(_) => {
+                    pause = RETRY_FIRST;
+                    self.host_answers.notify_waiters();
+                }
                 Err(refused) => {
                     let wait = match &refused {
                         Refused::Renumbered => RENUMBER_PAUSE.min(pause),
@@ -64,7 +69,7 @@ impl Reporter {
                             self.retry_max
                         }
                     };
-                    tokio::time::sleep(shared::jittered(wait)).await;
+                    shared::sleep_or(shared::jittered(wait), &self.wake).await;
                     pause = (pause * 2).min(self.retry_max);
                 }
             }

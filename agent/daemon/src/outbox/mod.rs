@@ -51,6 +51,16 @@ pub(crate) enum OutboxError {
     Encode(#[source] serde_json::Error),
 }
 
+impl OutboxError {
+    /// Whether the same report may be recorded later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Full => true,
+            Self::TooLarge { .. } | Self::Encode(_) => false,
+        }
+    }
+}
+
 /// What opening found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opened {

@@ -125,8 +125,10 @@ fn level_of(status: &StatusSnapshot) -> Level {
 }
 
 fn summary(level: Level, status: &StatusSnapshot) -> String {
-    let reason = if status.reason.is_empty() { String::new() } else { format!(", {}", one_line(&status.reason)) };
-    format!("{}: {}{reason}", level.word(), status.bucket.label())
+    let label = Some(status.bucket.label()).filter(|label| !label.eq_ignore_ascii_case(level.word()));
+    let reason = Some(one_line(&status.reason)).filter(|reason| !reason.is_empty());
+    let parts: Vec<&str> = label.into_iter().chain(reason.as_deref()).collect();
+    format!("{}: {}", level.word(), if parts.is_empty() { "protected".to_owned() } else { parts.join(", ") })
 }
 
 fn one_line(text: &str) -> String {
