@@ -109,9 +109,11 @@ impl Rogue {
         Ok(answer["grants"][0].clone())
     }
 
-    /// Puts bytes to a granted address.
+    /// Puts bytes to a granted address, over a connection of its own: the host closes one whose body it refuses, and the
+    /// next request must not meet it.
     pub async fn put(&self, url: &str, bytes: &[u8]) -> Result<(StatusCode, Value)> {
-        answer(self.api.request(Method::PUT, url).body(bytes.to_vec())).await
+        let api = Api::new(self.api.base(), None)?;
+        answer(api.request(Method::PUT, url).body(bytes.to_vec())).await
     }
 }
 
