@@ -33,7 +33,11 @@ impl App {
         let (path, id) = (self.data.vault(vault.id), vault_id::VaultId(vault.id.0));
         let stopping = self.stopping.subscribe();
         blocking(move || {
-            let vault = Arc::new(Vault::open_owner(Arc::new(DiskStore::new(path)), id, root)?);
+            let vault = match Vault::open_owner(Arc::new(DiskStore::new(path)), id, root) {
+                // It is in the database a moment before it is on the disk.
+                Err(VaultError::NoVault { .. }) => return Ok(Verification::default()),
+                opened => Arc::new(opened?),
+            };
             match verify_segments(&vault, &|| *stopping.borrow()) {
                 // Another host published first; what is left comes next time.
                 Err(VaultError::Conflict { .. }) => Ok(Verification::default()),
