@@ -46,7 +46,7 @@ pub(super) fn explain(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
         let visible: Vec<&ListedPoint> = points.visible().collect();
         let known: Vec<(&&ListedPoint, RulePoint)> =
             visible.iter().filter_map(|listed| Some((listed, rule_point(listed)?))).collect();
-        let facts: Vec<RulePoint> = known.iter().map(|(_, point)| point.clone()).collect();
+        let facts: Vec<RulePoint> = known.iter().map(|(_, point)| *point).collect();
         let decisions = retention::decide(&facts, &rules, now);
         for ((listed, point), decision) in known.iter().zip(&decisions) {
             explained.push(explained_point(listed, point, decision, &rules, now));
