@@ -134,6 +134,46 @@ pub(super) async fn stop(
     Ok((StatusCode::ACCEPTED, Json(Given { command })))
 }
 
+/// Most machines in one request.
+const STOP_MAX: usize = 1000;
+
+#[derive(Deserialize)]
+pub(super) struct StopMany {
+    machines: Vec<MachineId>,
+}
+
+/// What became of one machine of many.
+#[derive(Serialize)]
+pub(super) struct StopAnswer {
+    machine: MachineId,
+    command: Option<CommandId>,
+    problem: Option<String>,
+}
+
+/// Stops what runs on many machines (item 81); one machine's trouble does not hold up the others.
+pub(super) async fn stop_many(
+    State(app): State<SharedApp>,
+    Operator(user): Operator,
+    Json(StopMany { machines }): Json<StopMany>,
+) -> Result<Json<Vec<StopAnswer>>, AppError> {
+    if machines.len() > STOP_MAX {
+        return Err(AppError::new(ProblemCode::TooLarge, format!("at most {STOP_MAX} machines at once")));
+    }
+    let mut answers = Vec::with_capacity(machines.len());
+    for id in machines {
+        let given = match app.machine_for(&user, id).await {
+            Ok((machine, _)) => app.stop(&machine, None, None, &user.name).await,
+            Err(error) => Err(error),
+        };
+        let (command, problem) = match given {
+            Ok(command) => (Some(command), None),
+            Err(error) => (None, Some(error.problem.detail)),
+        };
+        answers.push(StopAnswer { machine: id, command, problem });
+    }
+    Ok(Json(answers))
+}
+
 pub(super) async fn approve(
     State(app): State<SharedApp>,
     Operator(user): Operator,

@@ -1,6 +1,6 @@
 //! The admin API: what the console does, for programs.
 
-mod machines;
+pub(super) mod machines;
 mod tenants;
 mod users;
 pub(super) mod view;
@@ -20,6 +20,7 @@ pub(super) fn routes() -> Router<SharedApp> {
         .route("/api/v1/machines/{machine}/stop", post(machines::stop))
         .route("/api/v1/machines/{machine}/approve", post(machines::approve))
         .route("/api/v1/machines/{machine}/plans/{plan}", put(machines::apply_plan).delete(machines::revoke_plan))
+        .route("/api/v1/stop", post(machines::stop_many))
         .route("/api/v1/summary", get(machines::summary))
         .route("/api/v1/scan", post(machines::scan))
         .route("/api/v1/plans", get(tenants::plans))

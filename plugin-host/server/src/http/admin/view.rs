@@ -40,6 +40,29 @@ pub(in crate::http) struct MachineView {
     pub(in crate::http) zone: String,
 }
 
+impl MachineView {
+    pub(in crate::http) fn is_lobby(&self) -> bool {
+        self.state == MachineState::Lobby
+    }
+
+    pub(in crate::http) fn can_start(&self) -> bool {
+        self.state == MachineState::Active && self.bucket != Bucket::WithoutPlan
+    }
+
+    pub(in crate::http) fn is_first_backup(&self) -> bool {
+        self.bucket == Bucket::NotProtected && self.backing_up.is_some()
+    }
+
+    /// Why the status is what it is, where the chip does not say it all.
+    pub(in crate::http) fn shown_reason(&self) -> &str {
+        match (self.is_lobby(), self.backing_up.is_some()) {
+            (true, _) => "Another machine has the same identity",
+            (false, true) => "",
+            (false, false) => &self.reason,
+        }
+    }
+}
+
 /// A backup that runs.
 #[derive(Debug, Clone, Serialize)]
 pub(in crate::http) struct BackingUp {
