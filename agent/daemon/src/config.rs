@@ -101,6 +101,11 @@ impl Config {
     pub(crate) fn read_if_there(path: &Path) -> Result<Self, ConfigError> {
         match Self::read(path) {
             Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            // It lies in another account's folder: whoever changed accounts without changing HOME means their own.
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(file = %path.display(), "The configuration may not be read by this account; defaults hold");
+                Ok(Self::default())
+            }
             other => other,
         }
     }

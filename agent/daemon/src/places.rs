@@ -8,6 +8,7 @@ use nightkeep_platform::paths::Paths;
 
 use crate::cli::args::Globals;
 use crate::config::{Config, ConfigError};
+use crate::files::FileError;
 
 /// Where everything of one agent lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,12 @@ impl Places {
             state,
         };
         Ok((places, config))
+    }
+
+    /// Makes the state directory. Others may look up the socket in it; every file of ours in it is its owner's alone.
+    pub(crate) fn prepare_state(&self) -> Result<(), FileError> {
+        let failed = |source| FileError::Write { path: self.state.clone(), source };
+        std::fs::create_dir_all(&self.state).map_err(failed)
     }
 
     /// The socket (or name) of local control.

@@ -11,6 +11,7 @@ use crate::places::Places;
 /// Runs the daemon until it is asked to end.
 pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
     let (places, config) = Places::resolve(globals)?;
+    places.prepare_state()?;
     log::to_files(globals, &places, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("the daemon cannot start its threads")?;

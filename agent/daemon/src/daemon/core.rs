@@ -21,6 +21,7 @@ use nightkeep_wire::{JobId, MachineId, PlanId};
 use uuid::Uuid;
 
 use super::missed;
+use super::orders::Caller;
 use super::state::{AgentState, PauseMemory};
 use crate::job::{Job, unsupported};
 
@@ -192,12 +193,13 @@ impl Core {
     }
 
     /// Starts no scheduled job before `until`, and interrupts what runs; it goes on afterwards.
-    pub(crate) fn pause(&mut self, until: DateTime<Utc>, by: &str, now: DateTime<Utc>) -> Vec<Effect> {
+    pub(crate) fn pause(&mut self, until: DateTime<Utc>, caller: &Caller, now: DateTime<Utc>) -> Vec<Effect> {
         let going_on = self.state.pause.as_ref().filter(|pause| pause.until > now);
         let from = going_on.map_or(now, |pause| pause.from);
-        self.state.pause = Some(PauseMemory { from, until, by: by.to_owned() });
+        self.state.pause =
+            Some(PauseMemory { from, until, by: caller.name.clone(), by_administrator: caller.administrator });
         self.state.queue.retain(|job| asked_for(job.cause));
-        let told = Effect::Report(ReportBody::Pause(PauseState { until: Some(until), by: by.to_owned() }));
+        let told = Effect::Report(ReportBody::Pause(PauseState { until: Some(until), by: caller.name.clone() }));
         self.stop_running(StopKind::Interrupt, Outcome::Interrupted).into_iter().chain([told]).collect()
     }
 

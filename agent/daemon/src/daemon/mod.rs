@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightkeep_platform::{secret_file, service};
+use nightkeep_platform::service;
 use nightkeep_wire::control::{Answer, ControlErrorCode, Op, Reply};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -91,7 +91,7 @@ pub(crate) async fn run(places: Places, config: Config) -> Result<(), DaemonErro
 /// Runs until `asked` becomes true.
 async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>) -> Result<(), DaemonError> {
     let prepare = |path: PathBuf| move |source| DaemonError::Prepare { path, source };
-    secret_file::create_private_dir(&places.state).map_err(prepare(places.state.clone()))?;
+    places.prepare_state()?;
     let _lock = lock::take(&places)?;
     let listener = control::listen(&places.control()).map_err(prepare(places.control()))?;
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);

@@ -28,7 +28,7 @@ pub(crate) fn obey(core: &mut Core, op: &Op, caller: &Caller, now: DateTime<Utc>
         Op::Start { plan } => start(core, plan.as_deref(), caller, now),
         Op::Stop { plan } => stop(core, plan.as_deref(), caller, now),
         Op::Pause { for_seconds } => pause(core, *for_seconds, caller, now),
-        Op::Resume => Ok((Reply::Done, core.resume(&caller.name, now))),
+        Op::Resume => resume(core, caller, now),
         Op::Status | Op::Subscribe => Ok((Reply::Done, Vec::new())),
         Op::Unknown => Err(error(ControlErrorCode::BadRequest, "the daemon does not know this order: update it")),
     };
@@ -84,7 +84,13 @@ fn pause(core: &mut Core, for_seconds: u64, caller: &Caller, now: DateTime<Utc>)
         core.state.user_pauses.push_back(now);
     }
     let until = now + span;
-    Ok((Reply::Paused { until }, core.pause(until, &caller.name, now)))
+    Ok((Reply::Paused { until }, core.pause(until, caller, now)))
+}
+
+fn resume(core: &mut Core, caller: &Caller, now: DateTime<Utc>) -> Obeyed {
+    let ordered_from_above = core.state.pause.as_ref().is_some_and(|pause| pause.by_administrator);
+    allowed(caller, rights(core).pause && !ordered_from_above, "end this pause")?;
+    Ok((Reply::Done, core.resume(&caller.name, now)))
 }
 
 /// A plan by id or name; without either, the only one.

@@ -110,6 +110,8 @@ pub(crate) struct PauseMemory {
     pub(crate) from: DateTime<Utc>,
     pub(crate) until: DateTime<Utc>,
     pub(crate) by: String,
+    /// Whether an administrator ordered it: then only an administrator ends it early.
+    pub(crate) by_administrator: bool,
 }
 
 impl PlanMemory {

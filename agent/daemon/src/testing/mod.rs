@@ -166,8 +166,7 @@ impl FakeHost {
 impl Shared {
     fn grant(&self, machine: MachineId, sealing: WireSealingKey) -> VaultGrant {
         let keys = self.root.vault_keys(self.vault);
-        let secrets =
-            [keys.id, keys.chunk, keys.index].iter().map(Secret::expose).flatten().copied().collect::<Vec<_>>();
+        let secrets = [keys.id, keys.chunk, keys.index].iter().flat_map(Secret::expose).copied().collect::<Vec<_>>();
         let info = std::str::from_utf8(MACHINE_SECRETS_INFO).unwrap();
         let sealed = SealingPublicKey(*sealing.as_bytes()).seal(info, machine.as_bytes(), &secrets).unwrap();
         VaultGrant {

@@ -265,6 +265,18 @@ fn a_user_pauses_within_the_policy_and_an_administrator_beyond() {
 }
 
 #[test]
+fn a_user_ends_a_pause_of_users_but_not_one_of_an_administrator() {
+    for (by, ends) in [(user(), true), (administrator(), false)] {
+        let mut core = core();
+        obey(&mut core, &Op::Pause { for_seconds: 3600 }, &by, at(12, 5));
+        let (answer, _) = obey(&mut core, &Op::Resume, &user(), at(12, 6));
+        assert_eq!(matches!(answer, Answer::Ok(_)), ends, "{by:?}");
+        assert_eq!(core.state.paused_until(at(12, 7)).is_none(), ends);
+        assert!(matches!(obey(&mut core, &Op::Resume, &administrator(), at(12, 8)).0, Answer::Ok(_)));
+    }
+}
+
+#[test]
 fn on_a_server_users_look_and_do_not_touch() {
     let mut core = core();
     if let Some(desired) = &mut core.desired {
