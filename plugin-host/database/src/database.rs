@@ -41,9 +41,10 @@ impl Database {
         let failed = |source| DatabaseError::Open { url: without_password(url), source: Box::new(source) };
         let connection = sea_orm::Database::connect(options(url)).await.map_err(failed)?;
         // Two hosts that start at once: the second waits for the first, then finds nothing to do.
-        let migrated = match connection.get_database_backend() {
-            DatabaseBackend::Postgres => migrate_alone(&connection).await,
-            _ => Migrator::up(&connection, None).await,
+        let migrated = if connection.get_database_backend() == DatabaseBackend::Postgres {
+            migrate_alone(&connection).await
+        } else {
+            Migrator::up(&connection, None).await
         };
         migrated.map_err(|source| DatabaseError::Migrate(Box::new(source)))?;
         Ok(Self { connection })

@@ -74,7 +74,7 @@ impl Database {
         let id = vault.as_bytes().to_vec();
         // Locks the vault's row: batches are reserved one behind the other.
         vaults::Entity::update_many()
-            .col_expr(vaults::Column::UsedBytes, Expr::col(vaults::Column::UsedBytes).into())
+            .col_expr(vaults::Column::UsedBytes, Expr::col(vaults::Column::UsedBytes))
             .filter(vaults::Column::Id.eq(id.clone()))
             .exec(&transaction)
             .await?;

@@ -106,7 +106,7 @@ async function refreshCounts() {
 const timers = new Map();
 function later(key, work) {
   if (timers.has(key)) return;
-  timers.set(key, setTimeout(() => { timers.delete(key); once(key, work); }, 1500));
+  timers.set(key, setTimeout(() => { timers.delete(key); once(key, work); }, 400));
 }
 
 function state(live) {

@@ -19,10 +19,13 @@ impl MigratorTrait for Migrator {
 
 /// Runs each statement with `{uuid}` and `{bytes}` spelled for the database at hand.
 async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
-    let (uuid, bytes) = match manager.get_database_backend() {
-        DatabaseBackend::Postgres => ("UUID", "BYTEA"),
-        DatabaseBackend::Sqlite => ("BLOB", "BLOB"),
-        other => return Err(DbErr::Migration(format!("{other:?} is not supported: use SQLite or PostgreSQL"))),
+    let backend = manager.get_database_backend();
+    let (uuid, bytes) = if backend == DatabaseBackend::Postgres {
+        ("UUID", "BYTEA")
+    } else if backend == DatabaseBackend::Sqlite {
+        ("BLOB", "BLOB")
+    } else {
+        return Err(DbErr::Migration(format!("{backend:?} is not supported: use SQLite or PostgreSQL")));
     };
     for statement in statements {
         let sql = statement.replace("{uuid}", uuid).replace("{bytes}", bytes);

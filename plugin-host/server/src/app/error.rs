@@ -31,11 +31,11 @@ impl AppError {
 
     /// The storage's fault or fullness.
     pub(crate) fn storage(cause: std::io::Error) -> Self {
-        let (code, detail) = match cause.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                (ProblemCode::StorageFull, "the host's storage is full; free space there, nothing was lost")
-            }
-            _ => (ProblemCode::StorageUnavailable, "the host's storage does not answer; try again later"),
+        let full = matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        let (code, detail) = if full {
+            (ProblemCode::StorageFull, "the host's storage is full; free space there, nothing was lost")
+        } else {
+            (ProblemCode::StorageUnavailable, "the host's storage does not answer; try again later")
         };
         Self { problem: Problem::new(code, detail), cause: Some(Box::new(cause)) }
     }

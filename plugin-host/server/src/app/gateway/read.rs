@@ -72,10 +72,8 @@ fn parse(name: &str) -> Result<ObjectName, AppError> {
 }
 
 fn missing_or(error: std::io::Error, name: &ObjectName) -> AppError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            AppError::new(ProblemCode::NotFound, format!("{name} is not in the vault"))
-        }
-        _ => AppError::storage(error),
+    if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
+        return AppError::new(ProblemCode::NotFound, format!("{name} is not in the vault"));
     }
+    AppError::storage(error)
 }
