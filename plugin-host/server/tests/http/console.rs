@@ -69,8 +69,9 @@ async fn pages_lead_to_the_door_and_back() -> Result<()> {
     let door = client.get(format!("{url}/machines?bucket=error")).send().await?;
     assert_eq!(door.status(), StatusCode::SEE_OTHER);
     assert_eq!(door.headers()["location"], "/sign-in?next=/machines%3Fbucket%3Derror");
-    let form = [("user", "admin"), ("password", "wrong"), ("next", "https://evil.example/")];
-    let refused = client.post(format!("{url}/sign-in")).form(&form).send().await?;
+    let form = "user=admin&password=wrong&next=https%3A%2F%2Fevil.example%2F";
+    let refused = client.post(format!("{url}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
+    let refused = refused.body(form).send().await?;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     let page = refused.text().await?;
     assert!(page.contains("user name or password is wrong") && !page.contains("evil.example"));
