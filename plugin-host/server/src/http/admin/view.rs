@@ -55,7 +55,9 @@ impl MachineView {
 
     /// Why the status is what it is, where the chip does not say it all.
     pub(in crate::http) fn shown_reason(&self) -> &str {
-        match (self.is_lobby(), self.backing_up.is_some()) {
+        // How old the newest point of a good machine is, the times beside it say, and they stay true.
+        let says_it_all = self.backing_up.is_some() || self.bucket == Bucket::Ok;
+        match (self.is_lobby(), says_it_all) {
             (true, _) => "Another machine has the same identity",
             (false, true) => "",
             (false, false) => &self.reason,

@@ -30,6 +30,7 @@ pub(super) fn count(n: u64) -> String {
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.num_seconds().max(0);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => "under 1 s".to_owned(),
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s:02} s"),
         (h, m, _) => format!("{h} h {m:02} min"),
@@ -45,6 +46,7 @@ mod tests {
         let shown = [0, 999, 1000, 1449, 99_900, 100_000, 1_400_000_000].map(bytes);
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.4 kB", "99.9 kB", "100 kB", "1.4 GB"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([7, 250, 3900].map(|s| span(Duration::seconds(s))), ["7 s", "4 min 10 s", "1 h 05 min"]);
+        assert_eq!([0, 7, 250].map(|s| span(Duration::seconds(s))), ["under 1 s", "7 s", "4 min 10 s"]);
+        assert_eq!(span(Duration::seconds(3900)), "1 h 05 min");
     }
 }
