@@ -2,25 +2,24 @@
 //!
 //! **Invariant**: nothing read from the store is believed before it was checked against keys that did not come from it.
 
+mod points;
+mod segments;
+
+pub use points::{ListedPoint, Points, Retained, is_point_prefix};
+pub use segments::Segments;
+
 use crate::codec::Time;
 use crate::crypto::{SealingKeyPair, SealingPublicKey, Secret, SigningKey, VerifyingKey};
-use crate::id::{MachineId, PackId, PointId, VaultId};
-use crate::index::Index;
+use crate::id::{MachineId, PackId, VaultId};
 use crate::keys::{CustomerRoot, MachineKeys, VaultKeys};
 use crate::object::{OBJECT_BYTES_MAX, ObjectError};
 use crate::pack::{Area, PACK_BYTES_MAX, PackError, PackKeys};
 use crate::record::config::{ChunkerParams, Config, Custody};
 use crate::record::epoch::{self, Epoch};
-use crate::record::generation::{self, Generation, Keeper};
 use crate::record::machine::{self, MachineRecord};
-use crate::record::point::Point;
-use crate::record::retention::{self, Action, RetentionRecord};
-use crate::record::segment::{self, Segment, SegmentPack};
+use crate::record::segment::SegmentPack;
 use crate::record::slot::{self, Slot, SlotError};
-use crate::record::{number_of, points_prefix};
 use crate::store::{ObjectName, Put, PutSameError, Store, StoreError};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Why a vault cannot do what was asked, by what the caller can do about it.
@@ -137,39 +136,6 @@ pub struct Vault {
     epoch: Epoch,
 }
 
-/// Why a segment may be believed.
-#[derive(Debug, Clone, Copy)]
-enum Trust {
-    /// It may not.
-    None,
-    /// This key must have signed it.
-    Signer(VerifyingKey),
-    /// A generation lists it with this hash.
-    Hash([u8; 32]),
-}
-
-/// Where a point stands with retention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Retained {
-    /// In the trash: hidden, can be undeleted.
-    pub trashed: bool,
-    /// Forgotten: no root any more.
-    pub forgotten: bool,
-    /// Under a hold.
-    pub held: bool,
-    /// How many records there are, so which number the next has.
-    pub records: u32,
-}
-
-/// A point and where it stands.
-#[derive(Debug, Clone)]
-pub struct ListedPoint {
-    /// The point.
-    pub point: Point,
-    /// Its retention.
-    pub retained: Retained,
-}
-
 /// An object that was found but cannot be used.
 #[derive(Debug)]
 pub struct Problem {
@@ -177,31 +143,6 @@ pub struct Problem {
     pub name: ObjectName,
     /// What is wrong with it.
     pub error: VaultError,
-}
-
-/// Index segments, and those that cannot be used.
-#[derive(Debug, Default)]
-pub struct Segments {
-    /// What counts.
-    pub segments: Vec<Segment>,
-    /// Damaged or exchanged segments.
-    pub problems: Vec<Problem>,
-}
-
-/// The points of a machine, and what of its chain cannot be used.
-#[derive(Debug, Default)]
-pub struct Points {
-    /// Oldest first.
-    pub points: Vec<ListedPoint>,
-    /// Damaged or unsigned points.
-    pub problems: Vec<Problem>,
-}
-
-impl Points {
-    /// The points that can be listed and restored: neither in the trash nor forgotten.
-    pub fn visible(&self) -> impl DoubleEndedIterator<Item = &ListedPoint> {
-        self.points.iter().filter(|listed| !listed.retained.trashed && !listed.retained.forgotten)
-    }
 }
 
 impl Vault {
@@ -439,188 +380,6 @@ impl Vault {
         Ok(meta.unwrap_or_else(|| root.machine_meta(self.id(), machine)))
     }
 
-    /// The points of a machine with their retention, oldest first.
-    pub fn points(&self, machine: MachineId) -> Result<Points, VaultError> {
-        let mut points = Points::default();
-        let listed = self.store.list_all(&points_prefix(machine))?;
-        if listed.is_empty() {
-            return Ok(points);
-        }
-        let signer = self.verifying_key(machine)?;
-        let retention = self.retention(machine)?;
-        for info in listed {
-            match self.read_point(&info.name, signer) {
-                Ok(point) => {
-                    let retained = retention.get(&point.header.sequence).copied().unwrap_or_default();
-                    points.points.push(ListedPoint { point, retained });
-                }
-                Err(VaultError::Store(StoreError::NotFound { .. })) => {}
-                Err(error @ VaultError::Object { .. }) => points.problems.push(Problem { name: info.name, error }),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(points)
-    }
-
-    fn read_point(&self, name: &ObjectName, signer: Option<VerifyingKey>) -> Result<Point, VaultError> {
-        let bytes = self.store.get(name, OBJECT_BYTES_MAX)?;
-        let object = |source| VaultError::Object { name: name.clone(), source };
-        let signer = signer.ok_or(ObjectError::Signature).map_err(object)?;
-        Point::open(self.id(), name, bytes, &self.keys, signer).map_err(object)
-    }
-
-    fn retention(&self, machine: MachineId) -> Result<BTreeMap<u64, Retained>, VaultError> {
-        let mut all: BTreeMap<u64, Retained> = BTreeMap::new();
-        for info in self.store.list_all(&format!("{}{machine}/", retention::PREFIX))? {
-            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
-            let maintenance = self.config.maintenance_public;
-            let Ok(record) = RetentionRecord::open(self.id(), &info.name, &bytes, &self.keys, maintenance) else {
-                continue;
-            };
-            let retained = all.entry(record.sequence).or_default();
-            retained.records = retained.records.max(record.counter + 1);
-            match record.action {
-                Action::Trash => retained.trashed = true,
-                Action::Undelete => retained.trashed = false,
-                Action::Forget => retained.forgotten = true,
-                Action::Hold => retained.held = true,
-                Action::Release => retained.held = false,
-            }
-        }
-        Ok(all)
-    }
-
-    /// Records a decision about a point.
-    pub fn retain(&self, listed: &ListedPoint, action: Action, at: Time, reason: &str) -> Result<(), VaultError> {
-        let maintenance = self.maintenance("deciding what is kept")?;
-        let record = RetentionRecord {
-            machine: listed.point.header.machine,
-            sequence: listed.point.header.sequence,
-            counter: listed.retained.records,
-            hash: listed.point.hash,
-            action,
-            at,
-            reason: reason.to_owned(),
-        };
-        self.store.put_same(&record.name(), &record.seal(self.id(), &self.keys, &maintenance))?;
-        Ok(())
-    }
-
-    /// Finds a point by its id, or the start of it, among the visible points of all machines, or of one.
-    pub fn find_point(&self, id: &str, machine: Option<MachineId>) -> Result<Vec<Point>, VaultError> {
-        let machines = match machine {
-            Some(machine) => vec![machine],
-            None => self.machines()?.into_iter().map(|record| record.machine).collect(),
-        };
-        let mut found = Vec::new();
-        for machine in machines {
-            let points = self.points(machine)?;
-            let matching = points.visible().filter(|listed| listed.point.id.to_string().starts_with(id));
-            found.extend(matching.map(|listed| listed.point.clone()));
-        }
-        Ok(found)
-    }
-
-    /// The newest generation, or generation 0 where nothing was ever collected.
-    pub fn newest_generation(&self) -> Result<Generation, VaultError> {
-        let listed = self.store.list_all(generation::PREFIX)?;
-        for info in listed.iter().rev() {
-            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
-            let keeper = Keeper { vault: self.id(), keys: &self.keys };
-            let opened = Generation::open(keeper, &info.name, &bytes, self.config.maintenance_public);
-            match opened {
-                Ok(generation) if Some(generation.number) == number_of(&info.name) => return Ok(generation),
-                Ok(_) | Err(_) => {
-                    tracing::warn!(name = %info.name, "A generation that the owner did not sign is ignored")
-                }
-            }
-        }
-        Ok(Generation::default())
-    }
-
-    /// Publishes a generation. Another that took its number first wins: [`VaultError::Conflict`].
-    pub fn publish(&self, generation: &Generation) -> Result<(), VaultError> {
-        let maintenance = self.maintenance("publishing a generation")?;
-        let name = Generation::name_of(generation.number);
-        let keeper = Keeper { vault: self.id(), keys: &self.keys };
-        match self.store.put_create(&name, &generation.seal(keeper, &maintenance))? {
-            Put::Created => Ok(()),
-            Put::Exists => Err(VaultError::Conflict { name }),
-        }
-    }
-
-    /// Every live segment that counts for `reader`: its own, those of owner machines, and those the generation lists as
-    /// verified. With no `reader` (restore and check), every signed one.
-    pub fn segments(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Segments, VaultError> {
-        let replaced: HashSet<&str> = generation.replaced_segments.iter().map(String::as_str).collect();
-        let verified: BTreeMap<&str, [u8; 32]> =
-            generation.verified_segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
-        let mut writers = BTreeMap::new();
-        let mut found = Segments::default();
-        for info in self.store.list_all(segment::PREFIX)? {
-            let Some(writer) = Segment::writer_of(&info.name).filter(|_| !replaced.contains(info.name.as_str())) else {
-                continue;
-            };
-            let verified = verified.get(info.name.as_str()).copied();
-            let trust = match verified {
-                Some(hash) => Trust::Hash(hash),
-                None => *match writers.entry(writer) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) => vacant.insert(self.trust(writer, reader)?),
-                },
-            };
-            match self.read_segment(&info.name, trust) {
-                Ok(segment) => found.segments.extend(segment),
-                Err(error @ VaultError::Object { .. }) => found.problems.push(Problem { name: info.name, error }),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
-    }
-
-    /// How far segments of `writer` that nobody verified are trusted.
-    fn trust(&self, writer: MachineId, reader: Option<MachineId>) -> Result<Trust, VaultError> {
-        if let Some(own) = &self.own {
-            return Ok(if own.id == writer { Trust::Signer(own.signing.public()) } else { Trust::None });
-        }
-        let record = self.machine(writer)?;
-        let counts = |record: &MachineRecord| record.owner_machine || reader.is_none_or(|reader| reader == writer);
-        Ok(record.filter(counts).map_or(Trust::None, |record| Trust::Signer(record.signing)))
-    }
-
-    fn read_segment(&self, name: &ObjectName, trust: Trust) -> Result<Option<Segment>, VaultError> {
-        let bytes = match trust {
-            Trust::None => return Ok(None),
-            Trust::Signer(_) | Trust::Hash(_) => self.store.get(name, OBJECT_BYTES_MAX)?,
-        };
-        let opened = match trust {
-            Trust::Hash(hash) if blake3::hash(&bytes) != hash => Err(ObjectError::Signature),
-            // The maintenance key signed this hash, so the machine's own signature adds nothing.
-            Trust::None | Trust::Hash(_) => Segment::open(self.id(), name, &bytes, &self.keys, None),
-            Trust::Signer(signer) => Segment::open(self.id(), name, &bytes, &self.keys, Some(signer)),
-        };
-        opened.map(Some).map_err(|source| VaultError::Object { name: name.clone(), source })
-    }
-
-    /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. Tombstoned packs are left out.
-    pub fn load_index(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Index, VaultError> {
-        let tombstones: HashSet<PackId> = match reader {
-            Some(_) => generation.tombstones.iter().copied().collect(),
-            None => HashSet::new(),
-        };
-        let mut index = Index::new();
-        let found = self.segments(generation, reader)?;
-        for problem in &found.problems {
-            tracing::warn!(name = %problem.name, error = %problem.error, "An index segment is ignored; `check` tells more");
-        }
-        for segment in found.segments {
-            segment.packs.iter().filter(|pack| !tombstones.contains(&pack.id)).for_each(|pack| {
-                index.add_pack(pack);
-            });
-        }
-        Ok(index)
-    }
-
     /// Reads a whole pack, checks its name, and describes it as a segment would.
     pub fn read_pack(&self, area: Area, id: PackId) -> Result<(Vec<u8>, SegmentPack), VaultError> {
         let name = area.name(id);
@@ -631,17 +390,6 @@ impl Vault {
         let described = SegmentPack::of_bytes(area, id, self.id(), &self.keys, &bytes);
         let pack = described.map_err(|source| VaultError::Pack { name, source })?;
         Ok((bytes, pack))
-    }
-
-    /// The id of a visible point's predecessor chain head: sequence and hash of the newest object, for the next one.
-    pub fn chain_head(&self, machine: MachineId) -> Result<(u64, [u8; 32]), VaultError> {
-        let listed = self.store.list_all(&points_prefix(machine))?;
-        let retained = self.store.list_all(&format!("{}{machine}/", retention::PREFIX))?;
-        let newest_record = retained.iter().filter_map(|info| sequence_of_record(&info.name)).max().unwrap_or(0);
-        let Some(newest) = listed.last() else { return Ok((newest_record, [0; 32])) };
-        let bytes = self.store.get(&newest.name, OBJECT_BYTES_MAX)?;
-        let sequence = number_of(&newest.name).unwrap_or(0).max(newest_record);
-        Ok((sequence, *blake3::hash(&bytes).as_bytes()))
     }
 }
 
@@ -655,11 +403,6 @@ fn newest_epoch(store: &dyn Store, config: &Config, keys: &VaultKeys) -> Result<
         }
     }
     Ok(Epoch { number: 1, public: config.vault_public })
-}
-
-fn sequence_of_record(name: &ObjectName) -> Option<u64> {
-    let (sequence, _) = name.as_str().rsplit('/').next()?.split_once('-')?;
-    u64::from_str_radix(sequence, 16).ok()
 }
 
 fn read_slots(store: &dyn Store) -> Result<Vec<Slot>, VaultError> {
@@ -682,16 +425,4 @@ impl PackKeys for Vault {
     fn meta_key(&self, machine: MachineId, _epoch: u32) -> Option<Secret> {
         self.meta_of(machine).ok()
     }
-}
-
-/// A point id as people type it: its start is enough when only one point has it.
-pub fn is_point_prefix(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// The id of the point an object holds.
-pub fn point_id_of(bytes: &[u8]) -> PointId {
-    let mut id = [0; 16];
-    id.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
-    PointId(id)
 }

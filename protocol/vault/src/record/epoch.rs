@@ -4,7 +4,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::crypto::{SealingPublicKey, SigningKey, VerifyingKey};
 use crate::id::VaultId;
 use crate::keys::VaultKeys;
-use crate::object::{Binding, Draft, Kind, Object, ObjectError};
+use crate::object::{Kind, ObjectError};
 use crate::store::ObjectName;
 
 /// Where epochs lie.
@@ -38,9 +38,7 @@ impl Epoch {
         header.field(6, |w| {
             w.raw(&maintenance.public().0);
         });
-        let draft =
-            Draft { header: Some((header.finish(), &keys.index)), signer: Some(maintenance), ..Draft::default() };
-        draft.seal(Kind::Epoch, Binding { vault, name: &name })
+        super::seal_header(Kind::Epoch, vault, &name, header.finish(), keys, maintenance)
     }
 
     /// Reads a record that the maintenance key signed.
@@ -51,11 +49,9 @@ impl Epoch {
         keys: &VaultKeys,
         maintenance: VerifyingKey,
     ) -> Result<Self, ObjectError> {
-        let object = Object::parse(bytes, Kind::Epoch)?;
-        let binding = Binding { vault, name };
-        object.verify(binding, maintenance)?;
+        let header = super::open_header(Kind::Epoch, vault, name, bytes, keys, maintenance)?;
         let (mut number, mut public) = (0, None);
-        Reader::new(&object.open_header(binding, &keys.index)?, "vault epoch").fields(|tag, value| {
+        Reader::new(&header, "vault epoch").fields(|tag, value| {
             match tag {
                 2 => number = value.varint_max(u32::MAX.into())? as u32,
                 4 => public = Some(SealingPublicKey(value.array()?)),

@@ -4,7 +4,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::crypto::{SealingKeyPair, SealingPublicKey, Secret, SigningKey, VerifyingKey};
 use crate::id::{MachineId, VaultId};
 use crate::keys::{MachineKeys, VaultKeys};
-use crate::object::{Binding, Draft, Kind, Object, ObjectError};
+use crate::object::{Kind, ObjectError};
 use crate::store::ObjectName;
 
 /// Where machine records lie.
@@ -69,8 +69,7 @@ impl MachineRecord {
     /// The object, signed with the maintenance key.
     pub fn seal(&self, vault: VaultId, keys: &VaultKeys, maintenance: &SigningKey) -> Vec<u8> {
         let name = Self::name_of(self.machine);
-        let draft = Draft { header: Some((self.encode(), &keys.index)), signer: Some(maintenance), ..Draft::default() };
-        draft.seal(Kind::Machine, Binding { vault, name: &name })
+        super::seal_header(Kind::Machine, vault, &name, self.encode(), keys, maintenance)
     }
 
     /// Reads a record that the maintenance key signed.
@@ -81,10 +80,8 @@ impl MachineRecord {
         keys: &VaultKeys,
         maintenance: VerifyingKey,
     ) -> Result<Self, ObjectError> {
-        let object = Object::parse(bytes, Kind::Machine)?;
-        let binding = Binding { vault, name };
-        object.verify(binding, maintenance)?;
-        Ok(Self::decode(&object.open_header(binding, &keys.index)?)?)
+        let header = super::open_header(Kind::Machine, vault, name, bytes, keys, maintenance)?;
+        Ok(Self::decode(&header)?)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

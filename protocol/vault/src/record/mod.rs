@@ -13,8 +13,39 @@ pub mod segment;
 pub mod session;
 pub mod slot;
 
-use crate::id::MachineId;
+use crate::crypto::{SigningKey, VerifyingKey};
+use crate::id::{MachineId, VaultId};
+use crate::keys::VaultKeys;
+use crate::object::{Binding, Draft, Kind, Object, ObjectError};
 use crate::store::ObjectName;
+
+/// Seals a record that is a signed header and nothing else.
+fn seal_header(
+    kind: Kind,
+    vault: VaultId,
+    name: &ObjectName,
+    header: Vec<u8>,
+    keys: &VaultKeys,
+    signer: &SigningKey,
+) -> Vec<u8> {
+    let draft = Draft { header: Some((header, &keys.index)), signer: Some(signer), ..Draft::default() };
+    draft.seal(kind, Binding { vault, name })
+}
+
+/// Opens the header of a record that `signer` signed.
+fn open_header(
+    kind: Kind,
+    vault: VaultId,
+    name: &ObjectName,
+    bytes: &[u8],
+    keys: &VaultKeys,
+    signer: VerifyingKey,
+) -> Result<Vec<u8>, ObjectError> {
+    let object = Object::parse(bytes, kind)?;
+    let binding = Binding { vault, name };
+    object.verify(binding, signer)?;
+    object.open_header(binding, &keys.index)
+}
 
 /// Builds a name from parts that are valid by construction.
 pub(crate) fn name(text: String) -> ObjectName {
@@ -38,8 +69,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that cannot decode has failed")]
     use super::*;
     use crate::codec::Time;
-    use crate::crypto::{Secret, SigningKey};
-    use crate::id::{BlobId, PackId, SessionId, VaultId};
+    use crate::crypto::Secret;
+    use crate::id::{BlobId, PackId, SessionId};
     use crate::keys::CustomerRoot;
     use point::{BackupSet, CivilTime, PointBody, PointHeader, StoredFinding, Totals};
     use proptest::prelude::*;

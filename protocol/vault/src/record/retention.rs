@@ -4,7 +4,7 @@ use crate::codec::{DecodeError, Reader, Time, Writer};
 use crate::crypto::{SigningKey, VerifyingKey};
 use crate::id::{MachineId, VaultId};
 use crate::keys::VaultKeys;
-use crate::object::{Binding, Draft, Kind, Object, ObjectError};
+use crate::object::{Kind, ObjectError};
 use crate::store::ObjectName;
 
 /// Where retention records lie.
@@ -54,8 +54,7 @@ impl RetentionRecord {
     /// The object, signed with the maintenance key.
     pub fn seal(&self, vault: VaultId, keys: &VaultKeys, maintenance: &SigningKey) -> Vec<u8> {
         let name = self.name();
-        let draft = Draft { header: Some((self.encode(), &keys.index)), signer: Some(maintenance), ..Draft::default() };
-        draft.seal(Kind::Retention, Binding { vault, name: &name })
+        super::seal_header(Kind::Retention, vault, &name, self.encode(), keys, maintenance)
     }
 
     /// Reads a record that the maintenance key signed.
@@ -66,11 +65,9 @@ impl RetentionRecord {
         keys: &VaultKeys,
         maintenance: VerifyingKey,
     ) -> Result<Self, ObjectError> {
-        let object = Object::parse(bytes, Kind::Retention)?;
-        let binding = Binding { vault, name };
-        object.verify(binding, maintenance)?;
+        let header = super::open_header(Kind::Retention, vault, name, bytes, keys, maintenance)?;
         let counter = super::number_of(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        Ok(Self::decode(&object.open_header(binding, &keys.index)?, counter)?)
+        Ok(Self::decode(&header, counter)?)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

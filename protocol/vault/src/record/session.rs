@@ -4,7 +4,7 @@ use crate::codec::{DecodeError, Reader, Time, Writer};
 use crate::crypto::VerifyingKey;
 use crate::id::{MachineId, SessionId, VaultId};
 use crate::keys::{MachineKeys, VaultKeys};
-use crate::object::{Binding, Draft, Kind, Object, ObjectError};
+use crate::object::{Kind, ObjectError};
 use crate::store::ObjectName;
 
 /// How a session ended.
@@ -56,9 +56,7 @@ impl SessionRecord {
     /// The object, signed by the machine.
     pub fn seal(&self, vault: VaultId, keys: &VaultKeys, machine: &MachineKeys) -> Vec<u8> {
         let name = self.name();
-        let header = Some((self.encode(), &keys.index));
-        let draft = Draft { header, signer: Some(&machine.signing), ..Draft::default() };
-        draft.seal(Kind::Session, Binding { vault, name: &name })
+        super::seal_header(Kind::Session, vault, &name, self.encode(), keys, &machine.signing)
     }
 
     /// Reads a record that `signer` signed.
@@ -69,11 +67,9 @@ impl SessionRecord {
         keys: &VaultKeys,
         signer: VerifyingKey,
     ) -> Result<Self, ObjectError> {
-        let object = Object::parse(bytes, Kind::Session)?;
-        let binding = Binding { vault, name };
-        object.verify(binding, signer)?;
+        let header = super::open_header(Kind::Session, vault, name, bytes, keys, signer)?;
         let counter = super::number_of(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        Ok(Self::decode(&object.open_header(binding, &keys.index)?, counter)?)
+        Ok(Self::decode(&header, counter)?)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

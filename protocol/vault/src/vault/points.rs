@@ -1,0 +1,157 @@
+//! The recovery points of a machine: listing, finding, retention, and the end of the chain.
+//!
+//! **Invariant**: a point is listed only when its machine's key signed it under its own name.
+
+use super::{Problem, Vault, VaultError};
+use crate::codec::Time;
+use crate::crypto::VerifyingKey;
+use crate::id::MachineId;
+use crate::object::{OBJECT_BYTES_MAX, ObjectError};
+use crate::record::point::Point;
+use crate::record::retention::{self, Action, RetentionRecord};
+use crate::record::{number_of, points_prefix};
+use crate::store::{ObjectName, StoreError};
+use std::collections::BTreeMap;
+
+/// Where a point stands with retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// In the trash: hidden, can be undeleted.
+    pub trashed: bool,
+    /// Forgotten: no root any more.
+    pub forgotten: bool,
+    /// Under a hold.
+    pub held: bool,
+    /// How many records there are, so which number the next has.
+    pub records: u32,
+}
+
+/// A point and where it stands.
+#[derive(Debug, Clone)]
+pub struct ListedPoint {
+    /// The point.
+    pub point: Point,
+    /// Its retention.
+    pub retained: Retained,
+}
+
+/// The points of a machine, and what of its chain cannot be used.
+#[derive(Debug, Default)]
+pub struct Points {
+    /// Oldest first.
+    pub points: Vec<ListedPoint>,
+    /// Damaged or unsigned points.
+    pub problems: Vec<Problem>,
+}
+
+impl Points {
+    /// The points that can be listed and restored: neither in the trash nor forgotten.
+    pub fn visible(&self) -> impl DoubleEndedIterator<Item = &ListedPoint> {
+        self.points.iter().filter(|listed| !listed.retained.trashed && !listed.retained.forgotten)
+    }
+}
+
+impl Vault {
+    /// The points of a machine with their retention, oldest first.
+    pub fn points(&self, machine: MachineId) -> Result<Points, VaultError> {
+        let mut points = Points::default();
+        let listed = self.store.list_all(&points_prefix(machine))?;
+        if listed.is_empty() {
+            return Ok(points);
+        }
+        let signer = self.verifying_key(machine)?;
+        let retention = self.retention(machine)?;
+        for info in listed {
+            match self.read_point(&info.name, signer) {
+                Ok(point) => {
+                    let retained = retention.get(&point.header.sequence).copied().unwrap_or_default();
+                    points.points.push(ListedPoint { point, retained });
+                }
+                Err(VaultError::Store(StoreError::NotFound { .. })) => {}
+                Err(error @ VaultError::Object { .. }) => points.problems.push(Problem { name: info.name, error }),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(points)
+    }
+
+    fn read_point(&self, name: &ObjectName, signer: Option<VerifyingKey>) -> Result<Point, VaultError> {
+        let bytes = self.store.get(name, OBJECT_BYTES_MAX)?;
+        let object = |source| VaultError::Object { name: name.clone(), source };
+        let signer = signer.ok_or(ObjectError::Signature).map_err(object)?;
+        Point::open(self.id(), name, bytes, &self.keys, signer).map_err(object)
+    }
+
+    fn retention(&self, machine: MachineId) -> Result<BTreeMap<u64, Retained>, VaultError> {
+        let mut all: BTreeMap<u64, Retained> = BTreeMap::new();
+        for info in self.store.list_all(&format!("{}{machine}/", retention::PREFIX))? {
+            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
+            let maintenance = self.config.maintenance_public;
+            let Ok(record) = RetentionRecord::open(self.id(), &info.name, &bytes, &self.keys, maintenance) else {
+                continue;
+            };
+            let retained = all.entry(record.sequence).or_default();
+            retained.records = retained.records.max(record.counter + 1);
+            match record.action {
+                Action::Trash => retained.trashed = true,
+                Action::Undelete => retained.trashed = false,
+                Action::Forget => retained.forgotten = true,
+                Action::Hold => retained.held = true,
+                Action::Release => retained.held = false,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Records a decision about a point.
+    pub fn retain(&self, listed: &ListedPoint, action: Action, at: Time, reason: &str) -> Result<(), VaultError> {
+        let maintenance = self.maintenance("deciding what is kept")?;
+        let record = RetentionRecord {
+            machine: listed.point.header.machine,
+            sequence: listed.point.header.sequence,
+            counter: listed.retained.records,
+            hash: listed.point.hash,
+            action,
+            at,
+            reason: reason.to_owned(),
+        };
+        self.store.put_same(&record.name(), &record.seal(self.id(), &self.keys, &maintenance))?;
+        Ok(())
+    }
+
+    /// Finds a point by its id, or the start of it, among the visible points of all machines, or of one.
+    pub fn find_point(&self, id: &str, machine: Option<MachineId>) -> Result<Vec<Point>, VaultError> {
+        let machines = match machine {
+            Some(machine) => vec![machine],
+            None => self.machines()?.into_iter().map(|record| record.machine).collect(),
+        };
+        let mut found = Vec::new();
+        for machine in machines {
+            let points = self.points(machine)?;
+            let matching = points.visible().filter(|listed| listed.point.id.to_string().starts_with(id));
+            found.extend(matching.map(|listed| listed.point.clone()));
+        }
+        Ok(found)
+    }
+
+    /// The end of a machine's chain: sequence and hash of its newest object, for the next one.
+    pub fn chain_head(&self, machine: MachineId) -> Result<(u64, [u8; 32]), VaultError> {
+        let listed = self.store.list_all(&points_prefix(machine))?;
+        let retained = self.store.list_all(&format!("{}{machine}/", retention::PREFIX))?;
+        let newest_record = retained.iter().filter_map(|info| sequence_of_record(&info.name)).max().unwrap_or(0);
+        let Some(newest) = listed.last() else { return Ok((newest_record, [0; 32])) };
+        let bytes = self.store.get(&newest.name, OBJECT_BYTES_MAX)?;
+        let sequence = number_of(&newest.name).unwrap_or(0).max(newest_record);
+        Ok((sequence, *blake3::hash(&bytes).as_bytes()))
+    }
+}
+
+fn sequence_of_record(name: &ObjectName) -> Option<u64> {
+    let (sequence, _) = name.as_str().rsplit('/').next()?.split_once('-')?;
+    u64::from_str_radix(sequence, 16).ok()
+}
+
+/// A point id as people type it: its start is enough when only one point has it.
+pub fn is_point_prefix(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
