@@ -15,8 +15,9 @@ use crate::{run, workspace};
 /// Crates whose tests start the binaries of others.
 const WHOLE: &[&str] = &["nightkeep-e2e", "nightkeep-harness"];
 
-/// The binaries they start; built first, they are built once.
-const BINARIES: &[&str] = &["-p", "nightkeep-agent", "-p", "nightkeep-host", "-p", "nightkeep-monitor"];
+/// Builds the binaries they start, and everybody's tests with them: asked for together, both share one set of features,
+/// so no dependency is compiled twice.
+const BUILD_WHOLE: &[&str] = &["build", "--locked", "--workspace", "--bins", "--tests"];
 
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
@@ -63,7 +64,7 @@ pub(crate) fn changed() -> Result<()> {
 fn test(packages: &[String], names: &[String]) -> Result<()> {
     let whole = packages.is_empty() || packages.iter().any(|package| WHOLE.contains(&package.as_str()));
     if whole {
-        run::step("build", run::cargo().args(["build", "--locked", "--bins"]).args(BINARIES))?;
+        run::step("build", run::cargo().args(BUILD_WHOLE))?;
     }
     let nextest = run::is_there("cargo-nextest", &["nextest"]);
     let mut command = run::cargo();
