@@ -11,6 +11,7 @@ use nightkeep_harness::binaries::{self, output_dir};
 use nightkeep_harness::cluster::{Cluster, Machine, ended_jobs, machine_detail, plans, start_backup, wait_for_machine};
 use nightkeep_harness::compare::expect_equal;
 use nightkeep_harness::tree;
+use nightkeep_harness::wait::wait_for;
 use serde_json::{Value, json};
 
 /// A backup of some ten megabytes on two busy cores.
@@ -52,6 +53,9 @@ async fn a_second_machine_of_the_customer_uploads_less_than_one_percent() -> Res
     let api = cluster.host.sign_in().await?;
     let _first = cluster.running_machine("first", one.path())?;
     backed_up(&api, "first").await?;
+    // Others may count on what a machine wrote once the host has read it back and signed that.
+    let generations = cluster.host.vault_dir()?.join("g");
+    wait_for("what the first machine wrote to be verified", PLAN_AT_MOST, || Ok(generations.is_dir().then_some(())))?;
     let before = tree::bytes(&cluster.host.vault_dir()?)?;
     let _second = cluster.running_machine("second", two.path())?;
     backed_up(&api, "second").await?;
