@@ -93,7 +93,7 @@ function changed(machine) {
     once("page", refreshPage);
   } else {
     once(machine, () => refreshRow(machine));
-    later("counts", refreshCounts);
+    soon("counts", refreshCounts);
   }
 }
 
@@ -103,10 +103,18 @@ async function refreshCounts() {
   document.querySelector(".buckets")?.replaceWith(fresh ?? "");
 }
 
-const timers = new Map();
-function later(key, work) {
-  if (timers.has(key)) return;
-  timers.set(key, setTimeout(() => { timers.delete(key); once(key, work); }, 400));
+// At once when nothing of the kind was done lately; else once more when the pause is over.
+const PAUSE = 400;
+const resting = new Map();
+function soon(key, work) {
+  if (resting.has(key)) return resting.set(key, true);
+  resting.set(key, false);
+  once(key, work);
+  setTimeout(() => {
+    const again = resting.get(key);
+    resting.delete(key);
+    if (again) soon(key, work);
+  }, PAUSE);
 }
 
 function state(live) {

@@ -9,6 +9,7 @@ use crate::browser::Browser;
 use crate::hosted::with_default_plan;
 
 const CHIP: &str = "tr[data-machine] td.status .chip";
+const COUNT_OK: &str = "nav.buckets a.ok b";
 const START: &str = "tr[data-machine] form[action$='/start'] button";
 const STOP: &str = "tr[data-machine] form[action$='/stop'] button";
 
@@ -39,6 +40,7 @@ async fn a_technician_signs_in_starts_a_backup_stops_it_and_sees_the_next_one_en
 
     browser.click(START).await?;
     browser.wait_for_text(CHIP, |text| text == "OK").await?;
+    browser.wait_for_text(COUNT_OK, |text| text == "1").await?;
     browser.picture("5 ok").await?;
     Ok(browser.client.close().await?)
 }
