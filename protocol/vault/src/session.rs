@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A segment is written when its packs hold this many bytes, so that a lost session loses little.
 const SEGMENT_BYTES: u64 = 1 << 30;
+/// And when they list this many chunks: at some 35 bytes each a segment stays far below the bound of a small object.
+const SEGMENT_CHUNKS: u64 = 500_000;
 
 /// An open session. Shared between the threads that put packs.
 pub struct Session {
@@ -36,6 +38,7 @@ pub struct Session {
 struct Written {
     packs: Vec<SegmentPack>,
     bytes: u64,
+    chunks: u64,
     segments: u32,
 }
 
@@ -89,7 +92,8 @@ impl Session {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
             written.packs.push(SegmentPack::of(area, pack));
             written.bytes += pack.bytes.len() as u64;
-            written.bytes >= SEGMENT_BYTES
+            written.chunks += pack.footer.blocks.iter().map(|block| block.members.len() as u64).sum::<u64>();
+            written.bytes >= SEGMENT_BYTES || written.chunks >= SEGMENT_CHUNKS
         };
         if due { self.write_segment() } else { Ok(()) }
     }
@@ -101,7 +105,7 @@ impl Session {
             if written.packs.is_empty() {
                 return Ok(());
             }
-            written.bytes = 0;
+            (written.bytes, written.chunks) = (0, 0);
             written.segments += 1;
             let packs = std::mem::take(&mut written.packs);
             Segment { machine: self.machine.id, session: self.id, counter: written.segments - 1, packs }

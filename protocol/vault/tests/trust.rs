@@ -5,6 +5,7 @@ use nightkeep_vault::codec::Time;
 use nightkeep_vault::crypto::{Secret, SigningKey};
 use nightkeep_vault::id::{BlobId, MachineId, VaultId};
 use nightkeep_vault::keys::{CustomerRoot, MachineKeys};
+use nightkeep_vault::object::OBJECT_BYTES_MAX;
 use nightkeep_vault::pack::{Area, BlockType, Codec, FinishedPack, GroupKey, Member, PackWriter, PreparedBlock};
 use nightkeep_vault::reader::{BlockReader, read_chunk};
 use nightkeep_vault::record::config::Custody;
@@ -193,4 +194,33 @@ fn every_passphrase_opens_the_vault_until_it_is_removed() {
     assert!(matches!(unlock("three"), Err(VaultError::WrongPassphrase { .. })));
     customer.owner.remove_slot(&first.name).unwrap();
     assert!(matches!(unlock("one"), Err(VaultError::WrongPassphrase { .. })));
+}
+
+#[test]
+fn a_segment_of_countless_tiny_chunks_is_cut_before_it_passes_its_bound() {
+    let customer = Customer::new();
+    let vault = customer.enrol(1);
+    let session = Session::open(vault.clone(), vault.writer("").unwrap(), Time::default()).unwrap();
+    for _ in 0..5 {
+        let (epoch, public) = vault.sealing_key();
+        let mut writer = PackWriter::new(VAULT, vec![GroupKey::for_data(VAULT, public, epoch).unwrap()], 0);
+        let member = |n: u32| Member { id: BlobId([n.to_le_bytes(); 8].concat().try_into().unwrap()), bytes: 1 };
+        writer.append(
+            0,
+            PreparedBlock {
+                block_type: BlockType::Bundle,
+                codec: Codec::Stored,
+                payload: vec![0; 600_000],
+                plain_bytes: 600_000,
+                members: (0..600_000).map(member).collect(),
+            },
+        );
+        session.put_pack(Area::Data, &writer.finish(&vault.keys().index)).unwrap();
+    }
+    session.write_segment().unwrap();
+    let store: &dyn Store = &customer.store;
+    let segments = store.list_all("i/").unwrap();
+    assert!(segments.iter().all(|segment| segment.bytes < OBJECT_BYTES_MAX), "{segments:?}");
+    let found = vault.segments(&vault.newest_generation().unwrap(), Some(MachineId([1; 16]))).unwrap();
+    assert_eq!(found.segments.iter().map(|segment| segment.packs.len()).sum::<usize>(), 5);
 }

@@ -72,7 +72,7 @@ pub(super) fn vault_set(set: BackupSet) -> VaultSet {
 pub(super) fn class_of(error: &BackupError, refusal: Option<ProblemCode>) -> ErrorClass {
     match error {
         BackupError::Vault(error) => class_of_vault(error, refusal),
-        BackupError::Source(_) | BackupError::Hardware(_) => ErrorClass::Machine,
+        BackupError::Source(_) | BackupError::Hardware(_) | BackupError::TooLarge { .. } => ErrorClass::Machine,
         BackupError::Stopped(_) | BackupError::Worker => ErrorClass::Internal,
     }
 }

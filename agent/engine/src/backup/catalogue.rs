@@ -12,7 +12,7 @@ use nightkeep_vault::catalogue::{
     self, CONTENT_LIST_PIECES_MAX, Content, ContentListRef, CutHunk, Entry, EntryKind, HunkRef, HunkWriter, Piece,
 };
 use nightkeep_vault::id::{BlobId, PackId};
-use nightkeep_vault::pack::{Area, BlockType, GroupKey, Member, PackWriter};
+use nightkeep_vault::pack::{Area, BLOCK_BYTES_MAX, BlockType, GroupKey, Member, PackWriter};
 use nightkeep_vault::reader::{catalogue_id, references_id};
 use nightkeep_vault::record::point::Totals;
 use nightkeep_vault::references::{Leaf, Root};
@@ -325,6 +325,9 @@ impl<'a> MetaPacker<'a> {
     ) -> Result<(), BackupError> {
         if self.reuse(parent, &id) || !self.written.insert(id) {
             return Ok(());
+        }
+        if plain.len() > BLOCK_BYTES_MAX {
+            return Err(BackupError::TooLarge { what: "a part of the catalogue", bytes: plain.len() });
         }
         let members = vec![Member { id, bytes: plain.len() as u32 }];
         let block = self.seal.prepare(RawBlock { block_type, plain, members })?;

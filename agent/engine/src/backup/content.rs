@@ -7,7 +7,7 @@ use super::scan::{Batch, Item, entry_kind, link_group, time};
 use super::{BackupError, Shared};
 use crate::progress::{Finding, FindingKind};
 use crate::source::SourceEntry;
-use nightkeep_platform::files::{self, FileKind, FileMeta};
+use nightkeep_platform::files::{self, FileKind, FileMeta, Xattr};
 use nightkeep_vault::catalogue::{Content, Entry, EntryKind, Extras, Piece};
 use nightkeep_vault::id::BlobId;
 use nightkeep_vault::pack::{BlockType, Codec, Member, PreparedBlock};
@@ -22,6 +22,8 @@ const BUNDLE_BYTES: usize = 1 << 20;
 /// A file up to this size that changed while it was read is read again, so many times at most.
 const RETRY_BYTES_MAX: u64 = 16 << 20;
 const READS_MAX: usize = 3;
+/// Extended attributes of one entry, names and values, that the catalogue takes.
+const XATTR_BYTES_MAX: usize = 1 << 20;
 /// A block that compression makes no smaller than this share is stored as it is.
 const WORTHWHILE: f64 = 0.97;
 
@@ -119,6 +121,10 @@ impl<'a> ContentStage<'a> {
             FileKind::Directory | FileKind::Fifo | FileKind::Socket => {}
         }
         match files::xattrs(dir, &source.name, source.meta.kind) {
+            Ok(xattrs) if bytes_of(&xattrs) > XATTR_BYTES_MAX => {
+                let text = format!("its extended attributes are left out: {} bytes are too many", bytes_of(&xattrs));
+                self.shared.finding(Finding { kind: FindingKind::Attributes, path: source.path.clone(), text });
+            }
             Ok(xattrs) => entry.extras.xattrs = xattrs,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -321,6 +327,10 @@ impl Links {
 /// Whether a file's contents are what they were, as far as a stat tells.
 fn is_same(a: &FileMeta, b: &FileMeta) -> bool {
     a.bytes == b.bytes && a.modified == b.modified && a.changed == b.changed
+}
+
+fn bytes_of(xattrs: &[Xattr]) -> usize {
+    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn empty_bundle() -> RawBlock {

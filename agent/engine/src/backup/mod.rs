@@ -124,6 +124,14 @@ pub enum BackupError {
     /// A compressed block does not give back what went in: memory or processor are at fault.
     #[error("{0} did not survive a check in memory; test this machine's memory before the next backup")]
     Hardware(&'static str),
+    /// A part of the catalogue is larger than the format holds; a point with it could not be read back.
+    #[error("{what} takes {bytes} bytes, more than one block of the vault holds; back up fewer files in one plan")]
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
     /// A worker ended without a word.
     #[error("a worker of the backup failed; its last words are in the log")]
     Worker,
@@ -158,7 +166,11 @@ fn end_without_point(session: &Session, error: &BackupError, now: Time) -> Resul
             session.close(Outcome::Failed, now)?;
         }
         // The store may be the trouble; what cannot be closed is fenced later.
-        BackupError::Vault(_) | BackupError::Source(_) | BackupError::Hardware(_) | BackupError::Worker => {
+        BackupError::Vault(_)
+        | BackupError::Source(_)
+        | BackupError::Hardware(_)
+        | BackupError::TooLarge { .. }
+        | BackupError::Worker => {
             let closed = session.write_segment().and_then(|()| session.close(Outcome::Failed, now));
             if let Err(error) = closed {
                 tracing::debug!(%error, "The failed session stays open and will be fenced");
