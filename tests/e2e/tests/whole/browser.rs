@@ -26,11 +26,10 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser that keeps pictures and its log in `output`; nothing where none is installed.
-    pub(crate) async fn start(output: &Path) -> Result<Option<Self>> {
-        if Command::new("chromedriver").arg("--version").output().is_err() {
-            return Ok(None);
-        }
+    /// Starts a browser that keeps pictures and its log in `output`.
+    pub(crate) async fn start(output: &Path) -> Result<Self> {
+        let installed = Command::new("chromedriver").arg("--version").output();
+        installed.context("chromedriver is missing; on Debian: apt-get install chromium chromium-driver")?;
         nightkeep_harness::api::choose_cryptography();
         let mut command = Command::new("chromedriver");
         command.arg("--port=0");
@@ -45,7 +44,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .context("the browser did not start")?;
-        Ok(Some(Self { client, pictures: output.to_owned(), _driver: driver, _profile: profile }))
+        Ok(Self { client, pictures: output.to_owned(), _driver: driver, _profile: profile })
     }
 
     /// Keeps a picture of the window as `NAME.png`.
