@@ -423,6 +423,8 @@ impl PackKeys for Vault {
     }
 
     fn meta_key(&self, machine: MachineId, _epoch: u32) -> Option<Secret> {
-        self.meta_of(machine).ok()
+        self.meta_of(machine)
+            .inspect_err(|error| tracing::debug!(%machine, %error, "A catalogue key is not at hand"))
+            .ok()
     }
 }

@@ -87,7 +87,11 @@ impl Vault {
         for info in self.store.list_all(&format!("{}{machine}/", retention::PREFIX))? {
             let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
             let maintenance = self.config.maintenance_public;
-            let Ok(record) = RetentionRecord::open(self.id(), &info.name, &bytes, &self.keys, maintenance) else {
+            let opened = RetentionRecord::open(self.id(), &info.name, &bytes, &self.keys, maintenance);
+            let Ok(record) = opened.inspect_err(|error| {
+                // FORMAT.md: as if absent. What it would have dropped stays.
+                tracing::warn!(name = %info.name, %error, "A retention record is ignored");
+            }) else {
                 continue;
             };
             let retained = all.entry(record.sequence).or_default();
