@@ -5,9 +5,11 @@
 //! sees part of an object; a listing is in byte order and complete.
 
 pub mod conformance;
+mod counted;
 mod disk;
 mod memory;
 
+pub use counted::{CountedStore, Counts, Requests};
 pub use disk::DiskStore;
 pub use memory::MemoryStore;
 
