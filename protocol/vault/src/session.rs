@@ -10,6 +10,7 @@ use crate::keys::MachineKeys;
 use crate::object::OBJECT_BYTES_MAX;
 use crate::pack::{Area, FinishedPack};
 use crate::record::generation::Generation;
+use crate::record::partial;
 use crate::record::point::{self, PointBody, PointHeader};
 use crate::record::segment::{Segment, SegmentPack};
 use crate::record::session::{Outcome, SessionRecord, State};
@@ -21,7 +22,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A segment is written when its packs hold this many bytes, so that a lost session loses little.
 const SEGMENT_BYTES: u64 = 1 << 30;
 /// And when they list this many chunks: at some 35 bytes each a segment stays far below the bound of a small object.
-const SEGMENT_CHUNKS: u64 = 500_000;
+///
+/// It also bounds memory: what a segment will say is kept until it is written, and sealed in one piece.
+const SEGMENT_CHUNKS: u64 = 100_000;
 
 /// An open session. Shared between the threads that put packs.
 pub struct Session {
@@ -32,6 +35,15 @@ pub struct Session {
     written: Mutex<Written>,
     bytes: AtomicU64,
     objects: AtomicU64,
+    partials: Mutex<Partials>,
+}
+
+/// What the session's partial points are numbered by.
+#[derive(Default)]
+struct Partials {
+    count: u32,
+    /// Sequence and hash of the point before, read when the first partial is written.
+    head: Option<(u64, [u8; 32])>,
 }
 
 #[derive(Default)]
@@ -54,6 +66,7 @@ impl Session {
             written: Mutex::default(),
             bytes: AtomicU64::new(0),
             objects: AtomicU64::new(0),
+            partials: Mutex::default(),
         };
         session.record(0, State::Open, now)?;
         let generation = session.vault.newest_generation()?;
@@ -114,6 +127,24 @@ impl Session {
         self.put(&name, &segment.seal(self.vault.id(), &name, self.vault.keys(), &self.machine))
     }
 
+    /// Writes a partial point of what is confirmed so far: metadata packs are put, references written. The header's
+    /// session, sequence and chain are set here.
+    pub fn write_partial(&self, mut header: PointHeader, body: &PointBody) -> Result<(), VaultError> {
+        self.write_segment()?;
+        let mut partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = match partials.head {
+            Some(head) => head,
+            None => *partials.head.insert(self.vault.chain_head(self.machine.id)?),
+        };
+        (header.session, header.base) = (self.id, self.generation.number);
+        (header.sequence, header.previous) = (head.0 + 1, head.1);
+        let (vault, keys) = (self.vault.id(), self.vault.keys());
+        let (name, bytes) = partial::seal(vault, partials.count, &header, body, keys, &self.machine);
+        // Counted before the put, so that a torn one is never met again under its name.
+        partials.count += 1;
+        self.put(&name, &bytes)
+    }
+
     /// Writes the recovery point: with this one put the backup exists. The header's sequence and chain are set here.
     ///
     /// Another writer of the same machine may take the sequence first; then the next one is tried, so that two runs of
@@ -155,8 +186,11 @@ impl Session {
     /// Takes back what a stopped session put: packs and segments nobody can reference. Needs a store that may delete.
     pub fn discard(&self, now: Time) -> Result<(), VaultError> {
         let packs = std::mem::take(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner).packs);
-        for pack in packs {
-            match self.vault.store().delete(&pack.area.name(pack.id)) {
+        let partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner).count;
+        let partials = (0..partials).map(|counter| partial::name_of(self.machine.id, self.id, counter));
+        let names = partials.chain(packs.iter().map(|pack| pack.area.name(pack.id)));
+        for name in names {
+            match self.vault.store().delete(&name) {
                 // An agent behind a gateway deletes nothing: the collector of its vault does.
                 Ok(()) | Err(StoreError::Refused { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -7,6 +7,7 @@ pub mod config;
 pub mod epoch;
 pub mod generation;
 pub mod machine;
+pub mod partial;
 pub mod point;
 pub mod retention;
 pub mod segment;

@@ -164,6 +164,7 @@ pub struct Point {
     pub hash: [u8; 32],
     /// The header.
     pub header: PointHeader,
+    kind: Kind,
     name: ObjectName,
     vault: VaultId,
     bytes: Vec<u8>,
@@ -183,15 +184,27 @@ pub fn seal(
     machine: &MachineKeys,
 ) -> (Vec<u8>, PointId) {
     let name = name_of(header.machine, header.sequence);
+    let bytes = seal_as(Kind::Point, &name, vault, (header, body), keys, machine);
+    let id = point_id(blake3::hash(&bytes).as_bytes());
+    (bytes, id)
+}
+
+/// Seals header and body as a point or a partial point.
+pub(super) fn seal_as(
+    kind: Kind,
+    name: &ObjectName,
+    vault: VaultId,
+    (header, body): (&PointHeader, &PointBody),
+    keys: &VaultKeys,
+    machine: &MachineKeys,
+) -> Vec<u8> {
     let draft = Draft {
         header: Some((header.encode(), &keys.index)),
         body: Some((body.encode(), &machine.meta)),
         signer: Some(&machine.signing),
         ..Draft::default()
     };
-    let bytes = draft.seal(Kind::Point, Binding { vault, name: &name });
-    let id = point_id(blake3::hash(&bytes).as_bytes());
-    (bytes, id)
+    draft.seal(kind, Binding { vault, name })
 }
 
 fn point_id(hash: &[u8; 32]) -> PointId {
@@ -209,20 +222,33 @@ impl Point {
         keys: &VaultKeys,
         signer: VerifyingKey,
     ) -> Result<Self, ObjectError> {
-        let object = Object::parse(&bytes, Kind::Point)?;
+        let point = Self::open_as(Kind::Point, vault, name, bytes, keys, signer)?;
+        if name_of(point.header.machine, point.header.sequence) != *name {
+            return Err(ObjectError::Frame("the point's name is not its machine and sequence"));
+        }
+        Ok(point)
+    }
+
+    /// Reads a point or a partial point; that its name fits its header is the caller's check.
+    pub(super) fn open_as(
+        kind: Kind,
+        vault: VaultId,
+        name: &ObjectName,
+        bytes: Vec<u8>,
+        keys: &VaultKeys,
+        signer: VerifyingKey,
+    ) -> Result<Self, ObjectError> {
+        let object = Object::parse(&bytes, kind)?;
         let binding = Binding { vault, name };
         object.verify(binding, signer)?;
         let header = PointHeader::decode(&object.open_header(binding, &keys.index)?)?;
-        if name_of(header.machine, header.sequence) != *name {
-            return Err(ObjectError::Frame("the point's name is not its machine and sequence"));
-        }
         let hash = *blake3::hash(&bytes).as_bytes();
-        Ok(Self { id: point_id(&hash), hash, header, name: name.clone(), vault, bytes })
+        Ok(Self { id: point_id(&hash), hash, header, kind, name: name.clone(), vault, bytes })
     }
 
     /// Opens the body with the machine's `K_meta`.
     pub fn body(&self, meta: &Secret) -> Result<PointBody, ObjectError> {
-        let object = Object::parse(&self.bytes, Kind::Point)?;
+        let object = Object::parse(&self.bytes, self.kind)?;
         let binding = Binding { vault: self.vault, name: &self.name };
         Ok(PointBody::decode(&object.open_body(binding, meta)?)?)
     }

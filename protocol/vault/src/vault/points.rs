@@ -7,7 +7,9 @@ use crate::codec::Time;
 use crate::crypto::VerifyingKey;
 use crate::id::MachineId;
 use crate::object::{OBJECT_BYTES_MAX, ObjectError};
+use crate::record::partial;
 use crate::record::point::Point;
+use crate::record::session::{Outcome, SessionRecord, State};
 use crate::record::retention::{self, Action, RetentionRecord};
 use crate::record::{number_of, points_prefix};
 use crate::store::{ObjectName, StoreError};
@@ -73,6 +75,57 @@ impl Vault {
             }
         }
         Ok(points)
+    }
+
+    /// The partial points of a machine that no later point of their source supersedes: of each session the newest that
+    /// can be read. What a discarded session left is none.
+    ///
+    /// `points` are the machine's, as [`Vault::points`] gave them.
+    pub fn live_partials(&self, machine: MachineId, points: &Points) -> Result<Vec<Point>, VaultError> {
+        let listed = self.store.list_all(&partial::prefix(machine))?;
+        let mut sessions: BTreeMap<&str, Vec<(u32, &ObjectName)>> = BTreeMap::new();
+        for name in listed.iter().map(|info| &info.name) {
+            if let Some((session, counter)) = partial::parse(name) {
+                sessions.entry(session).or_default().push((counter, name));
+            }
+        }
+        let Some(signer) = self.verifying_key(machine)?.filter(|_| !sessions.is_empty()) else { return Ok(Vec::new()) };
+        let mut live = Vec::new();
+        for (session, mut names) in sessions {
+            // Records lie in the order of their counters, so the last one tells how the session stands.
+            let is_record = |name: &&ObjectName| {
+                partial::parse(name).is_none() && name.as_str().rsplit_once('/').is_some_and(|(of, _)| of == session)
+            };
+            let last = listed.iter().map(|info| &info.name).rfind(is_record);
+            if let Some(last) = last
+                && self.is_discarded(last, signer)?
+            {
+                continue;
+            }
+            names.sort_unstable();
+            let newest = names.iter().rev().find_map(|(_, name)| self.read_partial(name, signer).transpose());
+            live.extend(newest.transpose()?.filter(|partial| !is_superseded(partial, points)));
+        }
+        Ok(live)
+    }
+
+    /// None for one that is damaged or gone.
+    fn read_partial(&self, name: &ObjectName, signer: VerifyingKey) -> Result<Option<Point>, VaultError> {
+        let bytes = match self.store.get(name, OBJECT_BYTES_MAX) {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let opened = partial::open(self.id(), name, bytes, &self.keys, signer);
+        Ok(opened.inspect_err(|error| tracing::warn!(%name, %error, "A partial point is ignored")).ok())
+    }
+
+    fn is_discarded(&self, name: &ObjectName, signer: VerifyingKey) -> Result<bool, VaultError> {
+        let bytes = match self.store.get(name, OBJECT_BYTES_MAX) {
+            Err(StoreError::NotFound { .. }) => return Ok(false),
+            other => other?,
+        };
+        let record = SessionRecord::open(self.id(), name, &bytes, &self.keys, signer);
+        Ok(record.is_ok_and(|record| record.state == State::Closed(Outcome::Discarded)))
     }
 
     fn read_point(&self, name: &ObjectName, signer: Option<VerifyingKey>) -> Result<Point, VaultError> {
@@ -148,6 +201,15 @@ impl Vault {
         let sequence = number_of(&newest.name).unwrap_or(0).max(newest_record);
         Ok((sequence, *blake3::hash(&bytes).as_bytes()))
     }
+}
+
+/// Whether a run that began after the partial's completed the same source.
+fn is_superseded(partial: &Point, points: &Points) -> bool {
+    let header = &partial.header;
+    points.points.iter().any(|listed| {
+        let point = &listed.point.header;
+        point.source == header.source && point.sequence >= header.sequence
+    })
 }
 
 fn sequence_of_record(name: &ObjectName) -> Option<u64> {
