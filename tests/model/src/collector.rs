@@ -1,0 +1,179 @@
+//! A collector, from its survey to its deletions (FORMAT.md, "Collection").
+
+use crate::Collection;
+use crate::properties::is_bad;
+use crate::state::{Collector, Packs, PointState, Seen, Sessions, State, WriterStep, own};
+use crate::writer::{chain, usable};
+
+/// What a collector does with one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectorAction {
+    /// Takes up a generation that has no decision yet, whoever published it.
+    Help,
+    /// Takes up a decision whose packs still lie there.
+    Resume,
+    /// Lists sessions, packs and points, to tombstone all garbage.
+    Survey,
+    /// The same, to tombstone one pack of it.
+    SurveyForOne,
+    /// The same, to tombstone nothing.
+    SurveyForNone,
+    /// Puts the next generation; the first one wins.
+    Publish,
+    /// Lists the sessions.
+    ListSessions,
+    /// Puts its fence.
+    Fence,
+    /// Lists the points again.
+    ListAgain,
+    /// Puts the decision; the first one wins, and this collector follows it.
+    Decide,
+    /// Deletes one pack.
+    Delete,
+}
+
+pub(crate) fn actions(model: &Collection, state: &State, number: u8, mut push: impl FnMut(CollectorAction)) {
+    match state.collectors[usize::from(number)] {
+        Collector::Idle => idle_actions(model, state, push),
+        Collector::Surveyed { .. } => push(CollectorAction::Publish),
+        Collector::Published { .. } => push(CollectorAction::ListSessions),
+        Collector::Listed { .. } => push(CollectorAction::Fence),
+        Collector::Fenced { .. } => push(CollectorAction::ListAgain),
+        Collector::Chose { .. } => push(CollectorAction::Decide),
+        Collector::Decided { .. } => push(CollectorAction::Delete),
+    }
+}
+
+fn idle_actions(model: &Collection, state: &State, mut push: impl FnMut(CollectorAction)) {
+    let newest = &state.generations[usize::from(state.newest)];
+    let is_undecided = state.newest > 0 && newest.decision.is_none();
+    if is_undecided && model.rules.one_decision {
+        push(CollectorAction::Help);
+    } else if state.newest < model.scope.generations {
+        let garbage = garbage(model, state);
+        if garbage != 0 {
+            push(CollectorAction::Survey);
+        }
+        if model.scope.moods && garbage != lowest(garbage) {
+            push(CollectorAction::SurveyForOne);
+        }
+        if model.scope.moods {
+            push(CollectorAction::SurveyForNone);
+        }
+    }
+    if newest.decision.is_some_and(|packs| packs & state.stored != 0) {
+        push(CollectorAction::Resume);
+    }
+}
+
+pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: CollectorAction) {
+    let here = state.collectors[usize::from(number)];
+    let next = match (action, here) {
+        (CollectorAction::Help, _) => Collector::Published { generation: state.newest },
+        (CollectorAction::Resume, _) => {
+            let packs = state.generations[usize::from(state.newest)].decision.unwrap_or(0);
+            Collector::Decided { packs: packs & state.stored }
+        }
+        (CollectorAction::Survey | CollectorAction::SurveyForOne | CollectorAction::SurveyForNone, _) => {
+            let all = garbage(model, state);
+            let tombstones = if action == CollectorAction::Survey { all } else { lowest(all) };
+            let tombstones = if action == CollectorAction::SurveyForNone { 0 } else { tombstones };
+            state.took_running |= tombstones & packs_of_backups(model, state) != 0;
+            Collector::Surveyed { on: state.newest, tombstones, seen: see(model, state) }
+        }
+        (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen }) => {
+            publish(state, on, tombstones, seen)
+        }
+        (CollectorAction::ListSessions, Collector::Published { generation }) => {
+            Collector::Listed { generation, sessions: to_fence(model, state) }
+        }
+        (CollectorAction::Fence, Collector::Listed { generation, sessions }) => {
+            state.generations[usize::from(generation)].fenced |= sessions;
+            Collector::Fenced { generation }
+        }
+        (CollectorAction::ListAgain, Collector::Fenced { generation }) => {
+            let tombstones = state.generations[usize::from(generation)].tombstones;
+            let roots = if model.rules.lists_twice { state.roots(model.rules.roots_partials) } else { 0 };
+            Collector::Chose { generation, packs: tombstones & !roots }
+        }
+        (CollectorAction::Decide, Collector::Chose { generation, packs }) => decide(model, state, generation, packs),
+        (CollectorAction::Delete, Collector::Decided { packs }) => delete_one(state, packs),
+        (_, here) => here,
+    };
+    state.collectors[usize::from(number)] = next;
+}
+
+/// What a survey tombstones: stored, not yet given up by an earlier decision, needed by nobody, of no open session.
+fn garbage(model: &Collection, state: &State) -> Packs {
+    let live = state.stored & usable(model, state, state.newest);
+    let spared = match (model.rules.spares_open, model.rules.spares_fenced) {
+        (true, true) => state.open() & !state.silent,
+        (true, false) => state.open() & !state.silent & !state.fenced(),
+        (false, _) => 0,
+    };
+    live & !state.roots(model.rules.roots_partials) & !packs_of(model, spared)
+}
+
+fn packs_of(model: &Collection, sessions: Sessions) -> Packs {
+    (0..model.scope.sessions()).filter(|session| sessions & 1 << session != 0).fold(0, |all, s| all | own(s))
+}
+
+/// What the backups that run now, and were never silent for long, uploaded in their sessions.
+fn packs_of_backups(model: &Collection, state: &State) -> Packs {
+    let sessions = (0..model.scope.writers).map(|number| {
+        let sessions = chain(model, state, number);
+        let current = 1 << model.scope.session(number, state.writers[usize::from(number)].attempt);
+        let runs = state.writers[usize::from(number)].step != WriterStep::Ended && state.registered & current != 0;
+        if runs && sessions & state.silent == 0 { sessions } else { 0 }
+    });
+    packs_of(model, sessions.fold(0, |all, sessions| all | sessions))
+}
+
+fn see(model: &Collection, state: &State) -> Seen {
+    let mut seen = Seen::default();
+    for writer in 0..model.scope.writers {
+        seen.heads[usize::from(writer)] = state.head(&model.scope, writer);
+    }
+    let bad = (0..model.scope.sessions()).filter(|&session| is_bad(model, state, session));
+    seen.bad = bad.fold(0, |all, session| all | 1 << session);
+    seen
+}
+
+fn publish(state: &mut State, on: u8, tombstones: Packs, seen: Seen) -> Collector {
+    if state.newest != on {
+        return Collector::Idle;
+    }
+    state.newest = on + 1;
+    let generation = &mut state.generations[usize::from(state.newest)];
+    (generation.tombstones, generation.seen) = (tombstones, seen);
+    Collector::Published { generation: state.newest }
+}
+
+fn to_fence(model: &Collection, state: &State) -> Sessions {
+    let is_visible = |session: &u8| state.points[usize::from(*session)].state >= PointState::Visible;
+    // Duplicacy's rule: all writers are one client, and its newer backup vouches for the older ones.
+    let is_vouched_for = !model.rules.fences_by_session && (0..model.scope.sessions()).any(|s| is_visible(&s));
+    if !model.rules.fences || is_vouched_for {
+        return 0;
+    }
+    state.open()
+}
+
+fn decide(model: &Collection, state: &mut State, generation: u8, packs: Packs) -> Collector {
+    let decision = &mut state.generations[usize::from(generation)].decision;
+    let winner = *decision.get_or_insert(packs);
+    Collector::Decided { packs: if model.rules.one_decision { winner } else { packs } }
+}
+
+/// Deletes the lowest pack that is left.
+fn delete_one(state: &mut State, packs: Packs) -> Collector {
+    let left = packs & state.stored;
+    let lowest = lowest(left);
+    state.stored &= !lowest;
+    state.deleted |= lowest;
+    if left == lowest { Collector::Idle } else { Collector::Decided { packs: left & !lowest } }
+}
+
+fn lowest(packs: Packs) -> Packs {
+    packs & packs.wrapping_neg()
+}

@@ -1,0 +1,52 @@
+//! The protocol as it is, in every interleaving.
+#![expect(clippy::print_stdout, reason = "the sizes of a check are part of its answer")]
+
+use nightkeep_model::{Collection, Rules, Scope, check};
+
+/// Every state is looked at, nothing is violated, and what should be possible is.
+fn holds(story: &str, scope: Scope, never_met: &[&str]) {
+    let outcome = check(Collection { rules: Rules::ALL, scope }, 2);
+    println!("{story}: {outcome}");
+    assert!(outcome.violation.is_none(), "{story}: {outcome}");
+    assert_eq!(outcome.never_met, never_met, "{story}");
+}
+
+const RICH: Scope = Scope {
+    orphans: 2,
+    old_point: true,
+    partials: true,
+    renewals: true,
+    restarts: true,
+    silences: true,
+    moods: true,
+    ..Scope::SMALLEST
+};
+
+#[test]
+fn one_backup_and_one_collector_with_everything_that_can_happen() {
+    holds("rich", RICH, &[]);
+}
+
+#[test]
+fn one_backup_and_two_collectors() {
+    holds("2 collectors", Scope { collectors: 2, silences: true, restarts: true, moods: true, ..Scope::SMALLEST }, &[]);
+}
+
+#[test]
+fn two_backups_and_one_collector() {
+    let scope = Scope { writers: 2, silences: true, moods: true, ..Scope::SMALLEST };
+    holds("2 writers", scope, &[]);
+}
+
+#[test]
+fn two_backups_and_two_collectors_over_two_generations() {
+    holds("2 writers, 2 collectors", Scope { writers: 2, collectors: 2, moods: true, ..Scope::SMALLEST }, &[]);
+}
+
+#[test]
+fn fences_that_are_kept_no_more() {
+    let scope = Scope { generations: 3, kept: 1, silences: true, moods: true, ..Scope::SMALLEST };
+    holds("horizon 1 of 3 generations", scope, &[]);
+    holds("horizon 0 of 3 generations", Scope { kept: 0, ..scope }, &[]);
+    holds("horizon 0, restarts", Scope { kept: 0, restarts: true, ..scope }, &[]);
+}

@@ -1,0 +1,104 @@
+//! Every rule of the protocol is needed: without it the model finds how a backup is lost, or robbed.
+#![expect(clippy::print_stdout, reason = "the counter-example is part of the answer")]
+
+use nightkeep_model::{Collection, FLAGGED, GREEDY, Rules, Scope, TRUSTED, check};
+
+/// Enough for every counter-example known.
+const SCOPE: Scope = Scope { collectors: 2, renewals: true, moods: true, ..Scope::SMALLEST };
+
+/// Without the rule one of these properties falls.
+fn falls(rules: Rules, scope: Scope, properties: &[&str]) {
+    let outcome = check(Collection { rules, scope }, 1);
+    println!("{outcome}");
+    let Some((property, _)) = &outcome.violation else { unreachable!("the rule is not needed: {outcome}") };
+    assert!(properties.contains(property), "{outcome}");
+}
+
+const LOSS: &[&str] = &[TRUSTED, FLAGGED];
+
+#[test]
+fn a_writer_that_reads_the_generation_before_it_registers_loses() {
+    falls(Rules { registers_first: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_writer_that_does_not_read_the_fences_loses() {
+    falls(Rules { reads_fences: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_writer_that_asks_whether_the_pack_still_exists_loses() {
+    falls(Rules { believes_tombstones: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_writer_that_reuses_undecided_tombstones_loses() {
+    falls(Rules { awaits_decisions: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_writer_that_closes_while_its_commit_is_in_doubt_loses() {
+    falls(Rules { leaves_doubt_open: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_collector_that_does_not_fence_loses() {
+    falls(Rules { fences: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_writer_that_counts_only_the_tombstones_of_generations_that_name_it_loses() {
+    let scope = Scope { silences: true, ..SCOPE };
+    falls(Rules { counts_all_tombstones: false, ..Rules::ALL }, scope, LOSS);
+}
+
+#[test]
+fn a_writer_or_reader_that_takes_a_swept_fence_for_none_loses() {
+    let scope = Scope { generations: 3, kept: 0, silences: true, moods: true, ..Scope::SMALLEST };
+    falls(Rules { minds_horizon: false, ..Rules::ALL }, scope, LOSS);
+}
+
+#[test]
+fn a_collector_that_sweeps_a_session_which_no_fence_after_its_base_names_loses() {
+    let scope = Scope { silences: true, ..SCOPE };
+    falls(Rules { sweeps_what_is_minded: false, ..Rules::ALL }, scope, LOSS);
+}
+
+#[test]
+fn a_collector_that_does_not_take_partial_points_for_roots_is_found_by_nothing_but_their_loss() {
+    let rules = Rules { roots_partials: false, ..Rules::ALL };
+    let outcome = check(Collection { rules, scope: Scope { partials: true, ..SCOPE } }, 1);
+    assert!(outcome.violation.is_none(), "partial points are a convenience, never a safety: {outcome}");
+}
+
+#[test]
+fn a_collector_that_does_not_list_again_after_the_fence_loses() {
+    falls(Rules { lists_twice: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn collectors_without_one_decision_lose() {
+    falls(Rules { one_decision: false, ..Rules::ALL }, SCOPE, LOSS);
+}
+
+#[test]
+fn a_collector_that_tombstones_packs_of_open_sessions_robs_them() {
+    falls(Rules { spares_open: false, ..Rules::ALL }, SCOPE, &[GREEDY]);
+}
+
+#[test]
+fn a_collector_that_takes_a_fenced_session_for_over_at_once_robs_it() {
+    falls(Rules { spares_fenced: false, ..Rules::ALL }, SCOPE, &[GREEDY]);
+}
+
+#[test]
+fn a_successor_that_closes_its_predecessor_at_once_is_robbed() {
+    falls(Rules { inherits: false, ..Rules::ALL }, SCOPE, &[GREEDY]);
+}
+
+/// Duplicacy 8985: of two concurrent backups of one client the first to end vouches for the other.
+#[test]
+fn scenario_08_a_collector_that_takes_a_machines_newer_point_for_the_end_of_its_older_session_loses() {
+    let scope = Scope { writers: 2, attempts: 1, generations: 1, ..Scope::SMALLEST };
+    falls(Rules { fences_by_session: false, ..Rules::ALL }, scope, LOSS);
+}
