@@ -133,7 +133,8 @@ impl Check<'_> {
             there.extend(listed.into_iter().map(|info| (info.name, info.bytes)));
         }
         let mut known = HashSet::new();
-        for pack in self.index.packs().to_vec() {
+        for number in 0..self.index.pack_count() {
+            let pack = self.index.pack(number).map_err(VaultError::Index)?;
             let name = pack.area.name(pack.id);
             if !known.insert(name.clone()) {
                 continue;
@@ -154,8 +155,8 @@ impl Check<'_> {
 
     /// Reads every pack: bytes against the name, blocks against their ids.
     fn read_packs(&mut self, workers: usize, progress: &dyn Progress, stop: &Stop) -> Result<(), CheckError> {
-        let packs: Vec<_> =
-            self.index.packs().iter().filter(|pack| self.damaged.get(&pack.id) != Some(&None)).collect();
+        let packs: Vec<_> = self.index.packs().collect::<Result<_, _>>().map_err(VaultError::Index)?;
+        let packs: Vec<_> = packs.iter().filter(|pack| self.damaged.get(&pack.id) != Some(&None)).collect();
         let (next, read) = (AtomicUsize::new(0), AtomicU64::new(0));
         let bad: Mutex<Vec<(ObjectName, PackId, VaultError)>> = Mutex::default();
         let vault = self.vault;
@@ -289,11 +290,11 @@ impl Check<'_> {
         let mut whole = true;
         for piece in &pieces {
             let Piece::Chunk { id, .. } = piece else { continue };
-            let Some(location) = self.index.chunk(id) else {
+            let Some(location) = self.index.chunk(id)? else {
                 whole = false;
                 continue;
             };
-            let pack = self.index.pack(location.pack).id;
+            let pack = self.index.pack(location.pack)?.id;
             whole &= match self.damaged.get(&pack) {
                 None => true,
                 Some(None) => false,

@@ -260,8 +260,8 @@ pub fn is_within(path: &[u8], root: &[u8]) -> bool {
 /// Reads chunks by id, for content that an index located.
 pub fn read_chunk(blocks: &BlockReader, index: &Index, id: &BlobId) -> Result<Vec<u8>, VaultError> {
     let missing = || VaultError::Missing { what: "chunk", id: id.to_string() };
-    let location = index.chunk(id).ok_or_else(missing)?;
-    let pack = blocks.open(Area::Data, index.pack(location.pack).id)?;
+    let location = index.chunk(id)?.ok_or_else(missing)?;
+    let pack = blocks.open(Area::Data, index.pack(location.pack)?.id)?;
     let plain = blocks.read_block(&pack, location.block)?;
     let info = &pack.footer.blocks[location.block as usize];
     let start: usize = info.members[..location.member as usize].iter().map(|member| member.bytes as usize).sum();

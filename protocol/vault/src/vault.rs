@@ -2,15 +2,19 @@
 //!
 //! **Invariant**: nothing read from the store is believed before it was checked against keys that did not come from it.
 
+mod fetch;
+mod local;
 mod points;
 mod segments;
 
+pub use local::Local;
 pub use points::{ListedPoint, Points, Retained, is_point_prefix};
 pub use segments::Segments;
 
 use crate::codec::Time;
 use crate::crypto::{SealingKeyPair, SealingPublicKey, Secret, SigningKey, VerifyingKey};
 use crate::id::{MachineId, PackId, VaultId};
+use crate::index::IndexError;
 use crate::keys::{CustomerRoot, MachineKeys, VaultKeys};
 use crate::object::{OBJECT_BYTES_MAX, ObjectError};
 use crate::pack::{Area, PACK_BYTES_MAX, PackError, PackKeys};
@@ -100,6 +104,9 @@ pub enum VaultError {
     /// A key slot cannot be made or used.
     #[error("the key slot cannot be used")]
     Slot(#[source] SlotError),
+    /// The local index failed; the vault did not.
+    #[error(transparent)]
+    Index(#[from] IndexError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -134,6 +141,7 @@ pub struct Vault {
     own: Option<MachineKeys>,
     /// New packs are sealed to this.
     epoch: Epoch,
+    local: Local,
 }
 
 /// An object that was found but cannot be used.
@@ -167,7 +175,15 @@ impl Vault {
         match store.put_create(&Config::name(), &config.seal(&root.maintenance(vault)))? {
             Put::Created => {
                 let epoch = Epoch { number: 1, public: config.vault_public };
-                Ok(Self { keys: root.vault_keys(vault), store, config, root: Some(root), own: None, epoch })
+                Ok(Self {
+                    keys: root.vault_keys(vault),
+                    store,
+                    config,
+                    root: Some(root),
+                    own: None,
+                    epoch,
+                    local: Local::default(),
+                })
             }
             Put::Exists => Err(VaultError::Exists { location: store.location() }),
         }
@@ -211,7 +227,7 @@ impl Vault {
         if epoch.public != root.key_pair(vault, epoch.number).public() {
             return Err(VaultError::Forged { location: store.location() });
         }
-        Ok(Self { keys, store, config, root: Some(root), own: None, epoch })
+        Ok(Self { keys, store, config, root: Some(root), own: None, epoch, local: Local::default() })
     }
 
     /// Opens a vault as one of its machines, which can write, and read its own catalogues, but no data.
@@ -229,7 +245,13 @@ impl Vault {
             return Err(VaultError::Forged { location: store.location() });
         }
         let epoch = newest_epoch(&*store, &config, &keys)?;
-        Ok(Self { store, config, keys, root: None, own: Some(own), epoch })
+        Ok(Self { store, config, keys, root: None, own: Some(own), epoch, local: Local::default() })
+    }
+
+    /// Says what this machine keeps of the vault, and how many requests it has in flight.
+    #[must_use]
+    pub fn with_local(self, local: Local) -> Self {
+        Self { local, ..self }
     }
 
     /// The store.

@@ -93,7 +93,7 @@ fn write_chunk_into(vault: &Arc<Vault>, area: Area, id: BlobId, content: &[u8]) 
 fn knows(vault: &Vault, id: &BlobId) -> bool {
     let generation = vault.newest_generation().unwrap();
     let reader = vault.writer("").unwrap().id;
-    vault.load_index(&generation, Some(reader)).unwrap().chunk(id).is_some()
+    vault.load_index(&generation, Some(reader)).unwrap().chunk(id).unwrap().is_some()
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn known_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, &'sta
         | VaultError::Missing { .. }
         | VaultError::Conflict { .. }
         | VaultError::Slot(_)
+        | VaultError::Index(_)
         | VaultError::Store(_) => Some((Exit::Failed, "vault")),
     }
 }

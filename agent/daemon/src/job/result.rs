@@ -89,6 +89,7 @@ pub(super) fn class_of_vault(error: &VaultError, refusal: Option<ProblemCode>) -
         VaultError::WrongPassphrase { .. } | VaultError::WrongKey { .. } | VaultError::NotOwner { .. } => {
             ErrorClass::Credentials
         }
+        VaultError::Index(_) => ErrorClass::Machine,
         VaultError::Exists { .. } | VaultError::Conflict { .. } | VaultError::Slot(_) => ErrorClass::Internal,
     }
 }

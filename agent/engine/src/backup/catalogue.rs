@@ -167,7 +167,7 @@ impl<'a> CatalogueStage<'a> {
             pieces = rest;
             let plain = catalogue::encode_content_list(head);
             let id = self.meta.catalogue_id(&plain);
-            let leaf = self.leaf_source(&id, chunk_ids(head));
+            let leaf = self.leaf_source(&id, chunk_ids(head))?;
             self.put_catalogue(BlockType::ContentList, id, plain)?;
             self.lists.push((id, leaf));
             lists.push(ContentListRef { id, bytes: head.iter().map(Piece::bytes).sum() });
@@ -198,7 +198,7 @@ impl<'a> CatalogueStage<'a> {
     fn end_hunk(&mut self, hunk: CutHunk) -> Result<(), BackupError> {
         let id = self.meta.catalogue_id(&hunk.bytes);
         let chunks = std::mem::take(&mut self.chunks);
-        let leaf = self.leaf_source(&id, chunks.into_iter());
+        let leaf = self.leaf_source(&id, chunks.into_iter())?;
         self.put_catalogue(BlockType::Hunk, id, hunk.bytes)?;
         let lists = std::mem::take(&mut self.lists);
         self.hunks.push(PendingHunk { first_path: hunk.first_path, id, entries: hunk.entries, leaf, lists });
@@ -206,21 +206,21 @@ impl<'a> CatalogueStage<'a> {
     }
 
     /// The parent's leaf of the same blob, or what a new one needs.
-    fn leaf_source(&self, id: &BlobId, chunks: impl Iterator<Item = BlobId>) -> LeafSource {
+    fn leaf_source(&self, id: &BlobId, chunks: impl Iterator<Item = BlobId>) -> Result<LeafSource, BackupError> {
         let healthy = self.parent.as_ref().is_some_and(|parent| parent.healthy);
         if let Some(leaf) = self.parent_blobs.leaf_of(id).filter(|_| healthy) {
-            return LeafSource::Parent(leaf);
+            return Ok(LeafSource::Parent(leaf));
         }
         let mut needs = Needs::default();
         for chunk in chunks {
-            match self.shared.known.locate(&chunk) {
+            match self.shared.known.locate(&chunk)? {
                 Some(place) => {
                     needs.placed.insert(place);
                 }
                 None => needs.unplaced.push(chunk),
             }
         }
-        LeafSource::New(needs)
+        Ok(LeafSource::New(needs))
     }
 
     fn put_catalogue(&mut self, block_type: BlockType, id: BlobId, plain: Vec<u8>) -> Result<(), BackupError> {
@@ -266,10 +266,13 @@ impl<'a> CatalogueStage<'a> {
             LeafSource::New(needs) => needs,
         };
         let mut leaf = Leaf::default();
-        let later = needs.unplaced.iter().map(|id| self.shared.known.locate(id).ok_or(*id));
-        for place in needs.placed.into_iter().map(Ok).chain(later) {
-            let place = place.map_err(|id| VaultError::Missing { what: "chunk", id: id.to_string() })?;
-            let pack = self.shared.known.pack_id(place.0);
+        let mut places = needs.placed;
+        for id in &needs.unplaced {
+            let missing = || VaultError::Missing { what: "chunk", id: id.to_string() };
+            places.insert(self.shared.known.locate(id)?.ok_or_else(missing)?);
+        }
+        for place in places {
+            let pack = self.shared.known.pack_id(place.0)?;
             let pack = pack.ok_or_else(|| VaultError::Missing { what: "pack", id: place.0.to_string() })?;
             leaf.insert(pack, place.1);
         }

@@ -225,7 +225,7 @@ impl<'a> ContentStage<'a> {
         }
         let id = self.name(&self.buffer);
         let piece = Piece::Chunk { id, bytes: self.buffer.len() as u64 };
-        if self.shared.known.claim(&id) == Claim::Send {
+        if self.shared.known.claim(&id)? == Claim::Send {
             self.totals.bytes_new += self.buffer.len() as u64;
             self.bundle.plain.extend_from_slice(&self.buffer);
             self.bundle.members.push(Member { id, bytes: self.buffer.len() as u32 });
@@ -299,7 +299,7 @@ impl<'a> ContentStage<'a> {
             let id = self.name(chunk);
             pieces.push(Piece::Chunk { id, bytes: length as u64 });
             self.totals.bytes_read += length as u64;
-            if self.shared.known.claim(&id) == Claim::Send {
+            if self.shared.known.claim(&id)? == Claim::Send {
                 self.totals.bytes_new += length as u64;
                 let members = vec![Member { id, bytes: length as u32 }];
                 emit(RawBlock { block_type: BlockType::Chunk, plain: chunk.to_vec(), members })?;

@@ -1,25 +1,24 @@
 //! Which chunks need not be sent: those of the index, and those of this run.
 //!
-//! **Invariant**: of several workers that meet a new chunk at once, exactly one is told to send it.
+//! **Invariant**: of several workers that meet a new chunk at once, exactly one is told to send it. Memory holds the
+//! claims that the packer has not placed yet; what was placed moves to disk when it is many.
 
 use nightkeep_vault::id::{BlobId, PackId};
-use nightkeep_vault::index::{IdHasher, Index};
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use nightkeep_vault::index::{Index, Location, SessionChunks};
+use nightkeep_vault::vault::VaultError;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 const SHARDS: usize = 16;
 /// Packs of this run are numbered behind those of the index.
 pub(crate) type Slot = u32;
-const UNPLACED: (Slot, u32) = (u32::MAX, 0);
-
-type Shard = HashMap<[u8; 16], (Slot, u32), BuildHasherDefault<IdHasher>>;
 
 /// Chunks that are in the vault or on the way.
 pub(crate) struct Known {
     index: Arc<Index>,
-    session: Vec<Mutex<Shard>>,
-    packs: Mutex<Vec<Option<PackId>>>,
+    /// Claimed and not placed yet. A shard is locked before the session.
+    claimed: Vec<Mutex<HashSet<BlobId>>>,
+    session: RwLock<SessionChunks>,
 }
 
 /// What to do with a chunk.
@@ -31,73 +30,73 @@ pub(crate) enum Claim {
     Send,
 }
 
-fn key(id: &BlobId) -> [u8; 16] {
-    let mut key = [0; 16];
-    key.copy_from_slice(&id.0[..16]);
-    key
-}
-
 impl Known {
     pub(crate) fn new(index: Arc<Index>) -> Self {
-        let session = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { index, session, packs: Mutex::default() }
+        let claimed = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { index, claimed, session: RwLock::default() }
     }
 
-    fn shard(&self, id: &BlobId) -> MutexGuard<'_, Shard> {
-        self.session[usize::from(id.0[31]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, id: &BlobId) -> MutexGuard<'_, HashSet<BlobId>> {
+        self.claimed[usize::from(id.0[31]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn placed(&self, id: &BlobId) -> Result<Option<Location>, VaultError> {
+        Ok(self.session.read().unwrap_or_else(PoisonError::into_inner).chunk(id)?)
     }
 
     /// Whether the caller must send a chunk.
-    pub(crate) fn claim(&self, id: &BlobId) -> Claim {
-        if self.index.chunk(id).is_some() {
-            return Claim::Known;
+    pub(crate) fn claim(&self, id: &BlobId) -> Result<Claim, VaultError> {
+        if self.is_in_index(id)? {
+            return Ok(Claim::Known);
         }
         let mut shard = self.shard(id);
-        if shard.contains_key(&key(id)) {
-            return Claim::Known;
+        if shard.contains(id) || self.placed(id)?.is_some() {
+            return Ok(Claim::Known);
         }
-        shard.insert(key(id), UNPLACED);
-        Claim::Send
+        shard.insert(*id);
+        Ok(Claim::Send)
     }
 
     /// Whether the vault has a chunk of the parent still.
-    pub(crate) fn is_in_index(&self, id: &BlobId) -> bool {
-        self.index.chunk(id).is_some()
+    pub(crate) fn is_in_index(&self, id: &BlobId) -> Result<bool, VaultError> {
+        Ok(self.index.chunk(id)?.is_some())
     }
 
     /// A number for the next pack of this run.
     pub(crate) fn new_pack(&self) -> Slot {
-        let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        packs.push(None);
-        (self.index.packs().len() + packs.len() - 1) as Slot
+        let own = self.session.write().unwrap_or_else(PoisonError::into_inner).begin_pack();
+        self.index.pack_count() + own
     }
 
     /// A pack of this run got its name.
     pub(crate) fn name_pack(&self, slot: Slot, id: PackId) {
-        let own = slot as usize - self.index.packs().len();
-        self.packs.lock().unwrap_or_else(PoisonError::into_inner)[own] = Some(id);
+        let own = slot - self.index.pack_count();
+        self.session.write().unwrap_or_else(PoisonError::into_inner).name_pack(own, id);
     }
 
     /// A chunk got its place.
-    pub(crate) fn place(&self, id: &BlobId, slot: Slot, block: u32) {
-        self.shard(id).insert(key(id), (slot, block));
+    pub(crate) fn place(&self, id: &BlobId, slot: Slot, block: u32) -> Result<(), VaultError> {
+        let mut shard = self.shard(id);
+        let place = Location { pack: slot - self.index.pack_count(), block, member: 0 };
+        self.session.write().unwrap_or_else(PoisonError::into_inner).place(id, place)?;
+        shard.remove(id);
+        Ok(())
     }
 
     /// Where a chunk is; none while it is on the way to the packer.
-    pub(crate) fn locate(&self, id: &BlobId) -> Option<(Slot, u32)> {
-        if let Some(location) = self.index.chunk(id) {
-            return Some((location.pack, location.block));
+    pub(crate) fn locate(&self, id: &BlobId) -> Result<Option<(Slot, u32)>, VaultError> {
+        if let Some(location) = self.index.chunk(id)? {
+            return Ok(Some((location.pack, location.block)));
         }
-        self.shard(id).get(&key(id)).copied().filter(|place| *place != UNPLACED)
+        let place = self.placed(id)?;
+        Ok(place.map(|place| (self.index.pack_count() + place.pack, place.block)))
     }
 
     /// The name of a pack; none while it is being filled.
-    pub(crate) fn pack_id(&self, slot: Slot) -> Option<PackId> {
-        let known = self.index.packs().len();
-        if (slot as usize) < known {
-            return Some(self.index.pack(slot).id);
+    pub(crate) fn pack_id(&self, slot: Slot) -> Result<Option<PackId>, VaultError> {
+        match slot.checked_sub(self.index.pack_count()) {
+            None => Ok(Some(self.index.pack(slot)?.id)),
+            Some(own) => Ok(self.session.read().unwrap_or_else(PoisonError::into_inner).pack(own)?),
         }
-        let packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        packs.get(slot as usize - known).copied().flatten()
     }
 }

@@ -36,7 +36,7 @@ impl<'a> Packer<'a> {
         let members = block.members.clone();
         let number = writer.append(0, block);
         for member in &members {
-            self.shared.known.place(&member.id, *slot, number);
+            self.shared.known.place(&member.id, *slot, number)?;
         }
         Ok(finished)
     }

@@ -5,6 +5,7 @@
 use nightkeep_vault::catalogue::{Entry, HunkRef, Piece};
 use nightkeep_vault::id::{BlobId, MachineId, PackId, PointId};
 use nightkeep_vault::index::Index;
+use nightkeep_vault::pack::Area;
 use nightkeep_vault::reader::{BlockReader, CatalogueReader};
 use nightkeep_vault::record::point::Totals;
 use nightkeep_vault::vault::{Vault, VaultError};
@@ -107,10 +108,15 @@ impl ParentBlobs {
 }
 
 fn is_healthy(reader: &CatalogueReader, index: &Index) -> Result<bool, VaultError> {
-    let known: HashSet<PackId> = index.packs().iter().map(|pack| pack.id).collect();
+    let mut found = HashSet::new();
     for leaf in &reader.references()?.leaves {
-        if !reader.leaf(leaf)?.packs().all(|pack| known.contains(&pack)) {
-            return Ok(false);
+        for pack in reader.leaf(leaf)?.packs() {
+            if !found.insert(pack) {
+                continue;
+            }
+            if !index.holds(Area::Data, &pack)? {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

@@ -116,7 +116,7 @@ pub(crate) fn link_group(meta: &FileMeta) -> Option<u64> {
 /// A parent with a lost pack: a file is taken over only when each of its chunks is still to be had.
 fn all_chunks_known(shared: &Shared<'_>, parent: &Parent, entry: &Entry) -> bool {
     let known = |piece: &Piece| match piece {
-        Piece::Chunk { id, .. } => shared.known.is_in_index(id),
+        Piece::Chunk { id, .. } => shared.known.is_in_index(id).is_ok_and(|known| known),
         Piece::Hole { .. } => true,
     };
     match &entry.content {

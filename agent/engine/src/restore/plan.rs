@@ -3,7 +3,7 @@
 //! **Invariant**: each block is fetched and opened once in a window, however many files need it.
 
 use nightkeep_vault::id::PackId;
-use nightkeep_vault::index::{Index, Location};
+use nightkeep_vault::index::{Index, IndexError, Location};
 use nightkeep_vault::reader::OpenPack;
 
 /// Neighbouring blocks are read together across a gap of up to this many bytes.
@@ -31,10 +31,10 @@ pub(crate) struct PackWants {
 }
 
 /// Groups wants by pack.
-pub(crate) fn by_pack(index: &Index, mut wants: Vec<Want>) -> Vec<PackWants> {
+pub(crate) fn by_pack(index: &Index, mut wants: Vec<Want>) -> Result<Vec<PackWants>, IndexError> {
     wants.sort_unstable();
     let packs = wants.chunk_by(|a, b| a.location.pack == b.location.pack);
-    packs.map(|wants| PackWants { id: index.pack(wants[0].location.pack).id, wants: wants.to_vec() }).collect()
+    packs.map(|wants| Ok(PackWants { id: index.pack(wants[0].location.pack)?.id, wants: wants.to_vec() })).collect()
 }
 
 /// Splits a pack's sorted wants into reads of neighbouring blocks.

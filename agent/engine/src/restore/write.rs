@@ -137,7 +137,7 @@ impl Window {
         let mut offset = 0;
         for piece in &pieces {
             if let Piece::Chunk { id, .. } = piece {
-                match shared.index.chunk(id) {
+                match shared.index.chunk(id).map_err(VaultError::Index)? {
                     Some(location) => self.wants.push(Want { location, file: number, offset }),
                     None => {
                         let missing = VaultError::Missing { what: "chunk", id: id.to_string() };
@@ -162,7 +162,7 @@ impl Window {
 
     /// Fetches and writes everything in the window.
     pub(crate) fn write(self, shared: &Shared<'_>) -> Result<(), RunError> {
-        let packs = plan::by_pack(&shared.index, self.wants);
+        let packs = plan::by_pack(&shared.index, self.wants).map_err(VaultError::Index)?;
         let mut opened = Vec::with_capacity(packs.len());
         for wants in &packs {
             match shared.blocks.open(Area::Data, wants.id) {

@@ -4,14 +4,14 @@
 
 use super::{Problem, Vault, VaultError};
 use crate::crypto::VerifyingKey;
-use crate::id::{MachineId, PackId};
-use crate::index::Index;
+use crate::id::MachineId;
+use crate::index::{Index, IndexBuilder, IndexError, TakenAs, TakenSegment};
 use crate::object::{OBJECT_BYTES_MAX, ObjectError};
 use crate::record::generation::{self, Generation, Keeper};
 use crate::record::machine::MachineRecord;
 use crate::record::number_of;
 use crate::record::segment::{self, Segment};
-use crate::store::{ObjectName, Put};
+use crate::store::{ObjectInfo, ObjectName, Put, StoreError};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
@@ -67,30 +67,45 @@ impl Vault {
     /// Every live segment that counts for `reader`: its own, those of owner machines, and those the generation lists as
     /// verified. With no `reader` (restore and check), every signed one.
     pub fn segments(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Segments, VaultError> {
+        let mut found = Segments::default();
+        for (info, trust) in self.live_segments(generation, reader)? {
+            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
+            match self.open_segment(&info.name, &bytes, trust) {
+                Ok(segment) => found.segments.push(segment),
+                Err(error) => found.problems.push(Problem { name: info.name, error }),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The segments of the listing that count, in its order, and why.
+    fn live_segments(
+        &self,
+        generation: &Generation,
+        reader: Option<MachineId>,
+    ) -> Result<Vec<(ObjectInfo, Trust)>, VaultError> {
         let replaced: HashSet<&str> = generation.replaced_segments.iter().map(String::as_str).collect();
         let verified: BTreeMap<&str, [u8; 32]> =
             generation.verified_segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
         let mut writers = BTreeMap::new();
-        let mut found = Segments::default();
+        let mut live = Vec::new();
         for info in self.store.list_all(segment::PREFIX)? {
             let Some(writer) = Segment::writer_of(&info.name).filter(|_| !replaced.contains(info.name.as_str())) else {
                 continue;
             };
-            let verified = verified.get(info.name.as_str()).copied();
-            let trust = match verified {
-                Some(hash) => Trust::Hash(hash),
+            let trust = match verified.get(info.name.as_str()) {
+                Some(hash) => Trust::Hash(*hash),
                 None => *match writers.entry(writer) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(vacant) => vacant.insert(self.trust(writer, reader)?),
                 },
             };
-            match self.read_segment(&info.name, trust) {
-                Ok(segment) => found.segments.extend(segment),
-                Err(error @ VaultError::Object { .. }) => found.problems.push(Problem { name: info.name, error }),
-                Err(error) => return Err(error),
+            match trust {
+                Trust::None => {}
+                Trust::Signer(_) | Trust::Hash(_) => live.push((info, trust)),
             }
         }
-        Ok(found)
+        Ok(live)
     }
 
     /// How far segments of `writer` that nobody verified are trusted.
@@ -103,36 +118,100 @@ impl Vault {
         Ok(record.filter(counts).map_or(Trust::None, |record| Trust::Signer(record.signing)))
     }
 
-    fn read_segment(&self, name: &ObjectName, trust: Trust) -> Result<Option<Segment>, VaultError> {
-        let bytes = match trust {
-            Trust::None => return Ok(None),
-            Trust::Signer(_) | Trust::Hash(_) => self.store.get(name, OBJECT_BYTES_MAX)?,
-        };
+    fn open_segment(&self, name: &ObjectName, bytes: &[u8], trust: Trust) -> Result<Segment, VaultError> {
         let opened = match trust {
-            Trust::Hash(hash) if blake3::hash(&bytes) != hash => Err(ObjectError::Signature),
+            Trust::Hash(hash) if blake3::hash(bytes) != hash => Err(ObjectError::Signature),
             // The maintenance key signed this hash, so the machine's own signature adds nothing.
-            Trust::None | Trust::Hash(_) => Segment::open(self.id(), name, &bytes, &self.keys, None),
-            Trust::Signer(signer) => Segment::open(self.id(), name, &bytes, &self.keys, Some(signer)),
+            Trust::Hash(_) => Segment::open(self.id(), name, bytes, &self.keys, None),
+            Trust::Signer(signer) => Segment::open(self.id(), name, bytes, &self.keys, Some(signer)),
+            Trust::None => Err(ObjectError::Signature),
         };
-        opened.map(Some).map_err(|source| VaultError::Object { name: name.clone(), source })
+        opened.map_err(|source| VaultError::Object { name: name.clone(), source })
     }
 
-    /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. Tombstoned packs are left out.
+    /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. What the generation tombstones is
+    /// hidden from writers.
+    ///
+    /// Only segments that the local cache lacks are read; see [`Vault::with_local`].
     pub fn load_index(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Index, VaultError> {
-        let tombstones: HashSet<PackId> = match reader {
-            Some(_) => generation.tombstones.iter().copied().collect(),
-            None => HashSet::new(),
+        let live = self.live_segments(generation, reader)?;
+        let dir = self.local.index_dir(self.id(), reader);
+        let built = match self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &live, reader) {
+            // The damage dropped the cache, so the second build reads everything from the vault.
+            Err(VaultError::Index(IndexError::Damaged { .. })) => {
+                self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &live, reader)
+            }
+            other => other,
         };
-        let mut index = Index::new();
-        let found = self.segments(generation, reader)?;
-        for problem in &found.problems {
-            tracing::warn!(name = %problem.name, error = %problem.error, "An index segment is ignored; `check` tells more");
-        }
-        for segment in found.segments {
-            segment.packs.iter().filter(|pack| !tombstones.contains(&pack.id)).for_each(|pack| {
-                index.add_pack(pack);
-            });
+        let mut index = built?;
+        if reader.is_some() {
+            index.hide(&generation.tombstones)?;
         }
         Ok(index)
+    }
+
+    fn build_index(
+        &self,
+        mut builder: IndexBuilder,
+        live: &[(ObjectInfo, Trust)],
+        reader: Option<MachineId>,
+    ) -> Result<Index, VaultError> {
+        let known: BTreeMap<&str, Trust> = live.iter().map(|(info, trust)| (info.name.as_str(), *trust)).collect();
+        let counts = |name| {
+            let (trust, taken) = (known.get(name), builder.taken(name));
+            trust.zip(taken).is_some_and(|(trust, (hash, taken_as))| trust.covers(hash, taken_as))
+        };
+        if !builder.names().all(counts) {
+            tracing::info!("A segment of the index cache counts no more; it is built anew");
+            builder.begin_anew();
+        }
+        let new: Vec<_> = live.iter().filter(|(info, _)| builder.taken(info.name.as_str()).is_none()).collect();
+        let infos: Vec<ObjectInfo> = new.iter().map(|(info, _)| info.clone()).collect();
+        let mut trusts = new.iter().map(|(_, trust)| *trust);
+        self.fetch(&infos, &mut |info, bytes| {
+            let trust = trusts.next().unwrap_or(Trust::None);
+            let bytes = match bytes {
+                // A collector replaced it meanwhile. A writer sends again what it does not find.
+                Err(StoreError::NotFound { name }) if reader.is_some() => {
+                    tracing::info!(%name, "An index segment went away while the index was read");
+                    return Ok(());
+                }
+                other => other?,
+            };
+            match self.open_segment(&info.name, &bytes, trust) {
+                Ok(segment) => {
+                    let hash = *blake3::hash(&bytes).as_bytes();
+                    drop(bytes);
+                    let (name, taken_as) = (info.name.as_str(), trust.taken_as());
+                    Ok(builder.take_in(&TakenSegment { name, hash, taken_as, segment: &segment })?)
+                }
+                Err(error) => {
+                    tracing::warn!(name = %info.name, %error, "An index segment is ignored; `check` tells more");
+                    Ok(())
+                }
+            }
+        })?;
+        Ok(builder.finish()?)
+    }
+}
+
+impl Trust {
+    /// How the cache notes why a segment counted.
+    fn taken_as(self) -> TakenAs {
+        match self {
+            Trust::Signer(signer) => TakenAs::SignedBy(signer.0),
+            Trust::Hash(_) | Trust::None => TakenAs::Verified,
+        }
+    }
+
+    /// Whether a segment that was taken in with this hash, for this reason, would be taken in now.
+    fn covers(self, hash: &[u8; 32], taken_as: TakenAs) -> bool {
+        match (self, taken_as) {
+            (Trust::None, _) => false,
+            (Trust::Hash(wanted), TakenAs::Verified | TakenAs::SignedBy(_)) => wanted == *hash,
+            (Trust::Signer(signer), TakenAs::SignedBy(by)) => signer.0 == by,
+            // Its signature was never looked at.
+            (Trust::Signer(_), TakenAs::Verified) => false,
+        }
     }
 }
