@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod items;
 mod run;
+mod soak;
 mod test;
 mod workspace;
 
@@ -34,8 +35,8 @@ enum Command {
     Check,
     /// Tables of speed, with bounds and peers beside us.
     Bench(bench::Options),
-    /// Simulation, crashes and fuzzing for hours.
-    Soak,
+    /// Model, simulation and fuzzing for hours, with seeds printed.
+    Soak(soak::Options),
     /// Installers into target/dist.
     Dist {
         /// The system to build for.
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Check => check::run(),
         Command::Bench(options) => bench::run(&options),
-        Command::Soak => not_there_yet("soak", "simulation and fuzzing come with tests/simulation and tests/fuzz"),
+        Command::Soak(options) => soak::run(&options),
         Command::Dist { system } => not_there_yet("dist", installer_of(system)),
         Command::Items => items::run(),
     };

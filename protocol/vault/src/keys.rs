@@ -151,7 +151,8 @@ pub fn key_text(vault: VaultId, root: &CustomerRoot) -> String {
 
 /// Finds and reads the key text in a recovery sheet or key file. Line breaks, spaces and dashes do not matter.
 pub fn parse_key_text(sheet: &str) -> Result<(VaultId, CustomerRoot), KeyTextError> {
-    let start = sheet.find("NK1-").ok_or(KeyTextError::NotFound)?;
+    // Typed back from paper it comes in either case.
+    let start = sheet.to_ascii_lowercase().find("nk1-").ok_or(KeyTextError::NotFound)?;
     let mut values = Vec::with_capacity(KEY_CHARACTERS);
     let separators = |c: &char| !(c.is_whitespace() || *c == '-');
     for character in sheet[start + 4..].chars().filter(separators).take(KEY_CHARACTERS) {
@@ -245,7 +246,9 @@ mod tests {
         assert_eq!(parse_key_text(&sheet).unwrap(), (vault, root.clone()));
         let typed =
             key_text(vault, &root).to_lowercase().replace("nk1-", "NK1-").replace('1', "l").replacen("NKl", "NK1", 1);
-        assert_eq!(parse_key_text(&typed.replace('-', " ").replacen("NK1 ", "NK1-", 1)).unwrap(), (vault, root));
+        let spaced = typed.replace('-', " ").replacen("NK1 ", "NK1-", 1);
+        assert_eq!(parse_key_text(&spaced).unwrap(), (vault, root.clone()));
+        assert_eq!(parse_key_text(&key_text(vault, &root).to_lowercase()).unwrap(), (vault, root));
     }
 
     #[test]
