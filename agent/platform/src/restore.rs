@@ -113,6 +113,41 @@ pub struct Attributes<'a> {
     pub xattrs: &'a [Xattr],
 }
 
+/// The mode [`TargetDir::create_probe`] asks for: what is missing in the result is the process's umask.
+const PROBE_MODE: u32 = 0o666;
+/// What a new file may be opened by until its attributes are set: its owner alone.
+const PRIVATE_MODE: u32 = 0o600;
+
+/// What every entry has that this process creates beneath a target: learnt once, so that a restore sets only what
+/// differs. See [`TargetDir::birth`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Birth {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits that a creation does not give.
+    pub umask: u32,
+}
+
+impl Birth {
+    /// What an entry has that was just created with `mode`.
+    pub fn with_mode(self, mode: u32) -> Known {
+        Known { uid: self.uid, gid: self.gid, mode: mode & !self.umask }
+    }
+}
+
+/// What an entry is known to have, and that it inherited no ACL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
 /// A directory beneath which a restore writes.
 #[derive(Debug)]
 pub struct TargetDir {
@@ -157,8 +192,25 @@ impl TargetDir {
 
     /// Creates the file `name` for reading and writing, for the owner alone until its attributes are set.
     pub fn create_file(&self, name: &[u8], if_exists: IfExists) -> Result<File, RestoreError> {
+        self.create_file_with(name, PRIVATE_MODE, if_exists)
+    }
+
+    /// Creates the file `name` for reading and writing with permission bits `mode`, less what the umask takes. Only for
+    /// a file whose owner is this process's: then nobody can open it who could not open it at the end.
+    pub fn create_file_with(&self, name: &[u8], mode: u32, if_exists: IfExists) -> Result<File, RestoreError> {
         self.make_room(name, if_exists)?;
-        system::create_file(&self.dir, name).map_err(failed(Operation::Create, name))
+        system::create_file(&self.dir, name, mode & 0o777).map_err(failed(Operation::Create, name))
+    }
+
+    /// Creates a file that [`TargetDir::birth`] can learn from.
+    pub fn create_probe(&self, name: &[u8], if_exists: IfExists) -> Result<File, RestoreError> {
+        self.create_file_with(name, PROBE_MODE, if_exists)
+    }
+
+    /// What entries have from their creation, here and in every directory that this process creates beneath; learnt
+    /// from a probe in this directory. Nothing where ACLs are handed down, or where it cannot be told.
+    pub fn birth(&self, probe: &File) -> Option<Birth> {
+        system::birth(&self.dir, probe).ok().flatten()
     }
 
     /// Opens the existing regular file `name` for reading and writing, to go on with an interrupted restore.
@@ -225,9 +277,10 @@ impl TargetDir {
         system::set_attributes(&self.dir, name, attributes)
     }
 
-    /// Sets the attributes of this directory; do it after everything within is written.
-    pub fn set_own_attributes(&self, attributes: &Attributes<'_>) -> Vec<RestoreError> {
-        system::set_own_attributes(&self.dir, attributes)
+    /// Sets the attributes of this directory; do it after everything within is written. What it is `known` to have is
+    /// left alone.
+    pub fn set_own_attributes(&self, attributes: &Attributes<'_>, known: Option<Known>) -> Vec<RestoreError> {
+        system::set_own_attributes(&self.dir, attributes, known)
     }
 
     /// Makes this directory's entries durable.
@@ -257,6 +310,17 @@ impl TargetDir {
 /// Writes all of `bytes` at `offset`; safe from several threads at once.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     system::write_at(file, bytes, offset)
+}
+
+/// Sets the attributes of an open file; `name` is for messages. What it is `known` to have is left alone. The rules are
+/// those of [`TargetDir::set_attributes`].
+pub fn set_file_attributes(
+    file: &File,
+    name: &[u8],
+    attributes: &Attributes<'_>,
+    known: Option<Known>,
+) -> Vec<RestoreError> {
+    system::set_file_attributes(file, name, attributes, known)
 }
 
 /// Makes the file exactly `bytes` long; what was never written is a hole.

@@ -175,7 +175,7 @@ fn a_default_acl_of_the_target_is_not_handed_down() {
     let sub = target.create_dir(b"dir", IfExists::Fail).unwrap();
     assert!(!xattrs(target.as_dir(), b"dir", FileKind::Directory).unwrap().is_empty(), "the test's own premise");
     assert_eq!(kinds_of_errors(&target.set_attributes(b"file", &attributes(FileKind::Regular, 0o640, &[]))), []);
-    assert_eq!(kinds_of_errors(&sub.set_own_attributes(&attributes(FileKind::Directory, 0o750, &[]))), []);
+    assert_eq!(kinds_of_errors(&sub.set_own_attributes(&attributes(FileKind::Directory, 0o750, &[]), None)), []);
     assert_eq!(xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap(), []);
     assert_eq!(xattrs(target.as_dir(), b"dir", FileKind::Directory).unwrap(), []);
     assert_eq!(target.stat(b"file").unwrap().unwrap().mode, 0o640);

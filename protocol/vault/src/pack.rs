@@ -12,6 +12,7 @@ use crate::crypto::{
 };
 use crate::id::{MachineId, PackId, VaultId};
 use crate::store::{NameError, ObjectName};
+use std::cell::RefCell;
 
 const MAGIC: &[u8; 8] = b"NKPACK1\0";
 const END_MAGIC: &[u8; 8] = b"NKPEND1\0";
@@ -308,7 +309,7 @@ impl PackHeader {
         Ok(Footer::decode(&plain, self.bytes)?)
     }
 
-    /// Opens a block and checks its content against its ids.
+    /// Opens a block; its content is not held against its ids yet.
     pub fn open_block(
         &self,
         vault: VaultId,
@@ -316,20 +317,50 @@ impl PackHeader {
         info: &BlockInfo,
         sealed: &mut [u8],
     ) -> Result<Vec<u8>, PackError> {
+        let mut plain = Vec::new();
+        self.open_block_into(vault, ciphers, info, sealed, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// Opens a block into a buffer that is used again and again.
+    pub fn open_block_into(
+        &self,
+        vault: VaultId,
+        ciphers: &[Option<Cipher>],
+        info: &BlockInfo,
+        sealed: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), PackError> {
         let group = self.groups.get(usize::from(info.group)).ok_or(PackError::Frame("a block of no group"))?;
         let cipher = ciphers.get(usize::from(info.group)).and_then(Option::as_ref).ok_or(PackError::NoKey)?;
         let aad = block_aad(vault, &group.salt, info.ordinal, info.block_type);
         let payload = cipher.open(info.ordinal, &aad, sealed).map_err(|_| PackError::Sealed("a block"))?;
-        decompress(info.codec, payload, info.plain_bytes as usize)
+        decompress(info.codec, payload, info.plain_bytes as usize, plain)
     }
 }
 
-fn decompress(codec: Codec, payload: &[u8], plain_bytes: usize) -> Result<Vec<u8>, PackError> {
-    let plain = match codec {
-        Codec::Stored => payload.to_vec(),
-        Codec::Zstd => zstd::bulk::decompress(payload, plain_bytes).map_err(|_| PackError::Decompress)?,
-    };
-    if plain.len() == plain_bytes { Ok(plain) } else { Err(PackError::Decompress) }
+thread_local! {
+    /// A context costs more to make than a small block to open.
+    static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Gives back at most the stated length, whatever a frame claims: the footer bounded it.
+fn decompress(codec: Codec, payload: &[u8], plain_bytes: usize, plain: &mut Vec<u8>) -> Result<(), PackError> {
+    plain.clear();
+    match codec {
+        Codec::Stored => plain.extend_from_slice(payload),
+        Codec::Zstd => {
+            plain.reserve(plain_bytes);
+            ZSTD.with_borrow_mut(|context| {
+                if context.is_none() {
+                    *context = zstd::bulk::Decompressor::new().ok();
+                }
+                let context = context.as_mut().ok_or(PackError::Decompress)?;
+                context.decompress_to_buffer(payload, plain).map_err(|_| PackError::Decompress)
+            })?;
+        }
+    }
+    if plain.len() == plain_bytes { Ok(()) } else { Err(PackError::Decompress) }
 }
 
 impl GroupHeader {

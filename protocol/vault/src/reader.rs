@@ -13,14 +13,24 @@ use crate::pack::{
 };
 use crate::record::point::{Point, PointBody};
 use crate::references::{Leaf, Root};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{Problem, Vault, VaultError};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of a pack's end the first read asks for; most footers fit.
 const TAIL_READ_BYTES: u64 = 64 << 10;
-/// How many opened packs are remembered (their footers; not their data).
+/// How many opened packs are remembered (their footers; not their data), and how many members of them all: a member
+/// takes 36 bytes, so 9 MiB.
 const OPEN_PACKS_MAX: usize = 64;
+const OPEN_MEMBERS_MAX: usize = 1 << 18;
+/// Neighbouring blocks of a catalogue are read together, up to this many bytes: a far store answers late, and who reads
+/// one hunk mostly wants the next.
+const AHEAD_BYTES: u32 = 1 << 20;
+/// So many such stretches are kept.
+const STRETCHES_MAX: usize = 4;
+/// Metadata packs opened at once.
+const OPENERS: usize = 8;
 
 /// A pack whose header and footer were read.
 pub struct OpenPack {
@@ -44,6 +54,28 @@ pub struct BlockReader {
 struct Opened {
     packs: HashMap<(Area, PackId), Arc<OpenPack>>,
     order: VecDeque<(Area, PackId)>,
+    members: usize,
+}
+
+impl Opened {
+    fn add(&mut self, pack: &Arc<OpenPack>) {
+        let name = (pack.area, pack.id);
+        if self.packs.insert(name, pack.clone()).is_some() {
+            return;
+        }
+        self.order.push_back(name);
+        self.members += pack.members();
+        while self.order.len() > OPEN_PACKS_MAX || (self.members > OPEN_MEMBERS_MAX && self.order.len() > 1) {
+            let Some(oldest) = self.order.pop_front().and_then(|oldest| self.packs.remove(&oldest)) else { return };
+            self.members -= oldest.members();
+        }
+    }
+}
+
+impl OpenPack {
+    fn members(&self) -> usize {
+        self.footer.blocks.iter().map(|block| block.members.len()).sum()
+    }
 }
 
 impl BlockReader {
@@ -63,15 +95,7 @@ impl BlockReader {
             return Ok(pack.clone());
         }
         let pack = Arc::new(self.read_ends(area, id)?);
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.packs.insert((area, id), pack.clone()).is_none() {
-            opened.order.push_back((area, id));
-        }
-        if opened.order.len() > OPEN_PACKS_MAX
-            && let Some(oldest) = opened.order.pop_front()
-        {
-            opened.packs.remove(&oldest);
-        }
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).add(&pack);
         Ok(pack)
     }
 
@@ -105,11 +129,26 @@ impl BlockReader {
 
     /// Opens one block from its sealed bytes and checks every member against its id.
     pub fn open_block(&self, pack: &OpenPack, info: &BlockInfo, sealed: &mut [u8]) -> Result<Vec<u8>, VaultError> {
+        let mut plain = Vec::new();
+        self.open_block_into(pack, info, sealed, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// Opens one block into a buffer that is used again and again, and checks every member against its id.
+    pub fn open_block_into(
+        &self,
+        pack: &OpenPack,
+        info: &BlockInfo,
+        sealed: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), VaultError> {
         let damaged = |source| VaultError::Pack { name: pack.area.name(pack.id), source };
-        let plain = pack.header.open_block(self.vault.id(), &pack.ciphers, info, sealed).map_err(damaged)?;
+        let vault = self.vault.id();
+        pack.header.open_block_into(vault, &pack.ciphers, info, sealed, plain).map_err(damaged)?;
         let mut rest = plain.as_slice();
         for member in &info.members {
-            let (content, behind) = rest.split_at(member.bytes as usize);
+            let (content, behind) =
+                rest.split_at_checked(member.bytes as usize).ok_or_else(|| damaged(PackError::Content))?;
             if matches!(info.block_type, BlockType::Chunk | BlockType::Bundle)
                 && blake3::keyed_hash(self.vault.keys().id.expose(), content).as_bytes() != &member.id.0
             {
@@ -117,7 +156,31 @@ impl BlockReader {
             }
             rest = behind;
         }
-        Ok(plain)
+        Ok(())
+    }
+
+    /// Opens many packs, several at a time; the answers come in the order of the questions.
+    pub fn open_all(&self, area: Area, ids: &[PackId]) -> Vec<Result<Arc<OpenPack>, VaultError>> {
+        let next = AtomicUsize::new(0);
+        let opened: Mutex<Vec<_>> = Mutex::default();
+        let work = || {
+            while let Some((n, id)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, ids.get(n)?))) {
+                let pack = self.open(area, *id);
+                opened.lock().unwrap_or_else(PoisonError::into_inner).push((n, pack));
+            }
+        };
+        if ids.len() < 2 {
+            work();
+        } else {
+            std::thread::scope(|scope| {
+                for _ in 0..OPENERS.min(ids.len()) {
+                    scope.spawn(work);
+                }
+            });
+        }
+        let mut opened = opened.into_inner().unwrap_or_else(PoisonError::into_inner);
+        opened.sort_unstable_by_key(|(n, _)| *n);
+        opened.into_iter().map(|(_, pack)| pack).collect()
     }
 
     /// Reads and opens one block.
@@ -151,29 +214,54 @@ pub struct CatalogueReader {
     pub body: PointBody,
     /// Its hunks in path order.
     pub hunks: Vec<HunkRef>,
+    /// Metadata packs that cannot be opened: what of the catalogue lies in them is lost.
+    pub lost: Vec<Problem>,
     id_key: Secret,
     located: HashMap<BlobId, (PackId, u32)>,
+    stretches: Mutex<VecDeque<Stretch>>,
+}
+
+/// Sealed bytes of neighbouring blocks of a metadata pack.
+struct Stretch {
+    pack: PackId,
+    from: u32,
+    bytes: Vec<u8>,
+}
+
+impl Stretch {
+    /// The sealed bytes of a block, when all of them are here.
+    fn block(&self, pack: PackId, info: &BlockInfo) -> Option<Vec<u8>> {
+        let start = info.offset.checked_sub(self.from).filter(|_| self.pack == pack)? as usize;
+        self.bytes.get(start..start.checked_add(info.sealed_bytes as usize)?).map(<[u8]>::to_vec)
+    }
 }
 
 impl CatalogueReader {
     /// Opens the catalogue of a point. The point's own list of metadata packs tells where everything is; no index is
-    /// needed.
+    /// needed. A pack that cannot be opened is noted in [`CatalogueReader::lost`]; the list of hunks must be readable.
     pub fn open(blocks: Arc<BlockReader>, point: Point) -> Result<Self, VaultError> {
         let machine = point.header.machine;
         let meta = blocks.vault().meta_of(machine)?;
         let damaged = |source: ObjectError| VaultError::Object { name: point.name().clone(), source };
         let body = point.body(&meta).map_err(damaged)?;
-        let mut located = HashMap::new();
-        for id in &point.header.meta_packs {
-            let pack = blocks.open(Area::Meta, *id)?;
-            for (number, block) in pack.footer.blocks.iter().enumerate() {
-                if let Some(member) = block.members.first() {
-                    located.entry(member.id).or_insert((*id, number as u32));
+        let (mut located, mut lost) = (HashMap::new(), Vec::new());
+        let packs = &point.header.meta_packs;
+        for (id, pack) in packs.iter().zip(blocks.open_all(Area::Meta, packs)) {
+            match pack {
+                Ok(pack) => {
+                    for (number, block) in pack.footer.blocks.iter().enumerate() {
+                        if let Some(member) = block.members.first() {
+                            located.entry(member.id).or_insert((*id, number as u32));
+                        }
+                    }
                 }
+                Err(error) if error.is_damage() => lost.push(Problem { name: Area::Meta.name(*id), error }),
+                Err(error) => return Err(error),
             }
         }
         let id_key = meta.sub("catalogue id", machine.as_bytes());
-        let mut reader = Self { blocks, point, body, hunks: Vec::new(), id_key, located };
+        let stretches = Mutex::default();
+        let mut reader = Self { blocks, point, body, hunks: Vec::new(), lost, id_key, located, stretches };
         if let Some(list) = reader.body.hunk_list {
             reader.hunks = reader.read(&list, catalogue::decode_hunk_list)?;
         }
@@ -236,7 +324,38 @@ impl CatalogueReader {
     fn read_plain(&self, id: &BlobId) -> Result<Vec<u8>, VaultError> {
         let missing = || VaultError::Missing { what: "catalogue block", id: id.to_string() };
         let (pack, block) = self.locate(id).ok_or_else(missing)?;
-        self.blocks.read_block(&*self.blocks.open(Area::Meta, pack)?, block)
+        let pack = self.blocks.open(Area::Meta, pack)?;
+        let damaged = |source| VaultError::Pack { name: Area::Meta.name(pack.id), source };
+        let info = pack.footer.blocks.get(block as usize).ok_or_else(|| damaged(PackError::Frame("no such block")))?;
+        let mut sealed = match self.ahead(pack.id, info) {
+            Some(sealed) => sealed,
+            None => self.read_ahead(&pack, block as usize, info)?,
+        };
+        self.blocks.open_block(&pack, info, &mut sealed)
+    }
+
+    /// A block's sealed bytes, when they were read with others.
+    fn ahead(&self, pack: PackId, info: &BlockInfo) -> Option<Vec<u8>> {
+        let stretches = self.stretches.lock().unwrap_or_else(PoisonError::into_inner);
+        stretches.iter().find_map(|stretch| stretch.block(pack, info))
+    }
+
+    /// Reads a block and those behind it.
+    fn read_ahead(&self, pack: &OpenPack, block: usize, info: &BlockInfo) -> Result<Vec<u8>, VaultError> {
+        let ends = pack.footer.blocks[block..].iter().map(|next| next.offset.saturating_add(next.sealed_bytes));
+        let limit = info.offset.saturating_add(AHEAD_BYTES.max(info.sealed_bytes));
+        let end = ends.take_while(|end| *end <= limit).last().unwrap_or(limit);
+        let bytes = self.blocks.read_sealed(pack, info.offset, end)?;
+        let stretch = Stretch { pack: pack.id, from: info.offset, bytes };
+        let short = PackError::Frame("it is shorter than its footer says");
+        let sealed = stretch.block(pack.id, info);
+        let sealed = sealed.ok_or(VaultError::Pack { name: Area::Meta.name(pack.id), source: short })?;
+        let mut stretches = self.stretches.lock().unwrap_or_else(PoisonError::into_inner);
+        if stretches.len() >= STRETCHES_MAX {
+            stretches.pop_front();
+        }
+        stretches.push_back(stretch);
+        Ok(sealed)
     }
 
     fn check_id(&self, found: BlobId, wanted: &BlobId) -> Result<(), VaultError> {

@@ -112,6 +112,28 @@ pub enum VaultError {
     Store(#[from] StoreError),
 }
 
+impl VaultError {
+    /// Whether an object is damaged or gone, so that others may still be of use; any other failure concerns them all.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Object { .. }
+            | Self::Pack { .. }
+            | Self::Missing { .. }
+            | Self::Store(StoreError::NotFound { .. }) => true,
+            Self::NoVault { .. }
+            | Self::Exists { .. }
+            | Self::WrongPassphrase { .. }
+            | Self::WrongKey { .. }
+            | Self::Forged { .. }
+            | Self::NotOwner { .. }
+            | Self::Conflict { .. }
+            | Self::Slot(_)
+            | Self::Index(_)
+            | Self::Store(StoreError::Refused { .. } | StoreError::Full { .. } | StoreError::Failed { .. }) => false,
+        }
+    }
+}
+
 impl From<PutSameError> for VaultError {
     fn from(error: PutSameError) -> Self {
         match error {

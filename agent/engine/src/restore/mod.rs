@@ -1,26 +1,33 @@
 //! Vault to files: contents by pack, metadata last, everything beneath the target.
 //!
-//! The catalogue is read in path order and worked off in windows: directories, links and short files at once, the
-//! contents of the window's other files block by block, each block fetched and opened once.
+//! [`walk`] reads the catalogue in path order, makes folders and nodes at once and gathers files in windows; [`transfer`]
+//! fetches a window's blocks in as few ranges as possible, opens each once, and writes.
 //!
 //! **Invariant**: a file that could not be restored whole is not left behind, and no path leads out of the target.
 
+mod file;
+mod folders;
+mod places;
 mod plan;
+mod resume;
 mod target;
-mod write;
+mod transfer;
+mod walk;
+mod window;
 
 use crate::progress::{Finding, FindingKind, Phase, Progress, Stop, StopKind};
 use nightkeep_platform::restore::RestoreError;
-use nightkeep_vault::catalogue::{Content, Entry, EntryKind, Piece, compare_paths};
-use nightkeep_vault::index::Index;
-use nightkeep_vault::reader::{BlockReader, CatalogueReader, is_within};
+use nightkeep_vault::catalogue::{Entry, EntryKind};
+use nightkeep_vault::reader::{BlockReader, CatalogueReader};
 use nightkeep_vault::record::point::Point;
 use nightkeep_vault::vault::{Vault, VaultError};
-use std::collections::HashMap;
+use places::Places;
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use target::Target;
-use write::{FileJob, Window};
+use walk::Walk;
 
 /// Findings kept in the report; the count goes on.
 const FINDINGS_MAX: usize = 100;
@@ -95,15 +102,68 @@ pub enum RunError {
 /// What all parts of a restore share.
 pub(crate) struct Shared<'a> {
     pub(crate) blocks: Arc<BlockReader>,
-    pub(crate) index: Index,
+    pub(crate) places: Places,
     pub(crate) target: Target,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) stop: &'a Stop,
     pub(crate) workers: usize,
+    /// Open files that wait for further pieces.
+    pub(crate) waiting_handles: AtomicU64,
+    /// Groups of names whose file could not be restored.
+    pub(crate) lost_groups: Mutex<HashSet<u64>>,
     report: Mutex<RestoreReport>,
+    failure: Mutex<Option<RunError>>,
+    failed: AtomicBool,
+    turn: (Mutex<()>, Condvar),
 }
 
 impl Shared<'_> {
+    /// Keeps the first failure, which ends the run on every thread.
+    pub(crate) fn keep(&self, result: Result<(), RunError>) {
+        if let Err(error) = result {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.failed.store(true, Ordering::Release);
+            self.wake();
+        }
+    }
+
+    /// Runs a thread's work; a panic counts as a failure, so that nobody waits for the thread.
+    pub(crate) fn guard(&self, work: impl FnOnce() -> Result<(), RunError>) {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        self.keep(done.unwrap_or(Err(RunError::Worker)));
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<RunError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Fails when somebody asked to stop, or another thread failed.
+    pub(crate) fn check(&self) -> Result<(), RunError> {
+        self.check_stop()?;
+        if self.has_failed() { Err(RunError::Worker) } else { Ok(()) }
+    }
+
+    /// Waits until `condition` holds, or the run has failed.
+    pub(crate) fn wait_until(&self, mut condition: impl FnMut() -> bool) {
+        let guard = self.turn.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |_: &mut ()| !self.has_failed() && !condition();
+        drop(self.turn.1.wait_while(guard, waits));
+    }
+
+    /// Lets those who wait look again.
+    pub(crate) fn wake(&self) {
+        drop(self.turn.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.turn.1.notify_all();
+    }
+
+    pub(crate) fn is_lost(&self, group: u64) -> bool {
+        self.lost_groups.lock().unwrap_or_else(PoisonError::into_inner).contains(&group)
+    }
+
     pub(crate) fn finding(&self, kind: FindingKind, path: &[u8], text: String) {
         let finding = Finding { kind, path: path.to_vec(), text };
         self.progress.finding(&finding);
@@ -156,153 +216,37 @@ pub fn run(
             return Err(RunError::NotThere(String::from_utf8_lossy(path).into_owned()));
         }
     }
-    let index = vault.load_index(&vault.newest_generation()?, None)?;
+    let places = Places::load(vault, point.header.machine)?;
     let target = Target::prepare(&options.target, &point.id.to_string(), options.overwrite)?;
-    let report = Mutex::default();
-    let shared = Shared { blocks, index, target, progress, stop, workers: options.workers.max(1), report };
+    let shared = Shared {
+        blocks,
+        places,
+        target,
+        progress,
+        stop,
+        workers: options.workers.max(1),
+        waiting_handles: AtomicU64::new(0),
+        lost_groups: Mutex::default(),
+        report: Mutex::default(),
+        failure: Mutex::default(),
+        failed: AtomicBool::new(false),
+        turn: Default::default(),
+    };
     if options.include.is_empty() {
         progress.estimate(point.header.totals.files, point.header.totals.bytes);
     }
     progress.phase(Phase::Transferring);
-    Restore { shared: &shared, catalogue: &catalogue, include: &options.include, links: HashMap::new() }.run()?;
+    let mut root = None;
+    transfer::run(&shared, |sender| {
+        root = Walk::new(&shared, &catalogue, &options.include, sender).run()?;
+        Ok(())
+    })?;
     progress.phase(Phase::Finishing);
-    set_directories(&shared, &catalogue, &options.include)?;
+    if let Some(root) = &root {
+        shared.set_root(root);
+    }
     shared.target.finish()?;
     Ok(shared.report.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// A restore that walks the catalogue.
-struct Restore<'a> {
-    shared: &'a Shared<'a>,
-    catalogue: &'a CatalogueReader,
-    include: &'a [Vec<u8>],
-    /// The first restored name of each file with several.
-    links: HashMap<u64, FirstName>,
-}
-
-struct FirstName {
-    path: Vec<u8>,
-    kind: EntryKind,
-    bytes: u64,
-    content: Content,
-}
-
-impl Restore<'_> {
-    fn run(&mut self) -> Result<(), RunError> {
-        let mut window = Window::default();
-        for hunk in &self.catalogue.hunks {
-            let entries = match self.catalogue.hunk(hunk) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    let text = format!("a part of the catalogue that begins here cannot be read: {}", chain(&error));
-                    self.shared.finding(FindingKind::Damaged, &hunk.first_path, text);
-                    continue;
-                }
-            };
-            for entry in entries {
-                if !is_wanted(self.include, &entry.path) {
-                    continue;
-                }
-                self.shared.check_stop()?;
-                self.add(entry, &mut window)?;
-                if window.is_full() {
-                    std::mem::take(&mut window).write(self.shared)?;
-                }
-            }
-        }
-        window.write(self.shared)
-    }
-
-    /// Makes an entry at once, or plans its contents.
-    fn add(&mut self, entry: Entry, window: &mut Window) -> Result<(), RunError> {
-        if entry.path.is_empty() {
-            return Ok(());
-        }
-        let dir = match self.shared.target.parent_of(&entry.path) {
-            Ok(dir) => dir,
-            Err(error) => return self.shared.unrestored(&entry, &error),
-        };
-        if self.is_further_name(&entry) {
-            return self.link(&entry, &dir);
-        }
-        if let Some(group) = entry.extras.link_group {
-            let (path, content) = (entry.path.clone(), entry.content.clone());
-            self.links.insert(group, FirstName { path, kind: entry.kind, bytes: entry.bytes, content });
-        }
-        if entry.kind != EntryKind::File {
-            return match self.shared.target.make(&dir, &entry) {
-                Ok(()) => {
-                    self.shared.count(&entry);
-                    if entry.kind != EntryKind::Directory {
-                        self.shared.set_attributes(&dir, &entry);
-                    }
-                    Ok(())
-                }
-                Err(error) => self.shared.unrestored(&entry, &error),
-            };
-        }
-        let pieces = match self.pieces(&entry) {
-            Ok(pieces) => pieces,
-            Err(error) => {
-                self.shared.finding(FindingKind::Damaged, &entry.path, chain(&error));
-                return Ok(());
-            }
-        };
-        window.add(self.shared, FileJob::new(dir, entry), pieces)
-    }
-
-    fn pieces(&self, entry: &Entry) -> Result<Vec<Piece>, VaultError> {
-        match &entry.content {
-            Content::Empty | Content::Inline(_) => Ok(Vec::new()),
-            Content::Pieces(pieces) => Ok(pieces.clone()),
-            Content::Lists(lists) => {
-                let mut pieces = Vec::new();
-                for list in lists {
-                    pieces.extend(self.catalogue.content_list(&list.id)?);
-                }
-                Ok(pieces)
-            }
-        }
-    }
-
-    fn is_further_name(&self, entry: &Entry) -> bool {
-        let first = entry.extras.link_group.and_then(|group| self.links.get(&group));
-        first.is_some_and(|first| {
-            first.kind == entry.kind && first.bytes == entry.bytes && first.content == entry.content
-        })
-    }
-
-    fn link(&self, entry: &Entry, dir: &Arc<nightkeep_platform::restore::TargetDir>) -> Result<(), RunError> {
-        let Some(first) = entry.extras.link_group.and_then(|group| self.links.get(&group)) else { return Ok(()) };
-        match self.shared.target.link(dir, entry.name(), &first.path) {
-            Ok(()) => {
-                self.shared.count(entry);
-                Ok(())
-            }
-            Err(error) => self.shared.unrestored(entry, &error),
-        }
-    }
-}
-
-/// Whether an entry is asked for, or leads to one that is.
-fn is_wanted(include: &[Vec<u8>], path: &[u8]) -> bool {
-    include.is_empty() || include.iter().any(|wanted| is_within(path, wanted) || is_within(wanted, path))
-}
-
-/// Sets the metadata of directories, children before parents: a parent that loses its write bit must come last.
-fn set_directories(shared: &Shared<'_>, catalogue: &CatalogueReader, include: &[Vec<u8>]) -> Result<(), RunError> {
-    for hunk in catalogue.hunks.iter().rev() {
-        let Ok(entries) = catalogue.hunk(hunk) else { continue };
-        for entry in entries.iter().rev() {
-            if entry.kind != EntryKind::Directory || !is_wanted(include, &entry.path) {
-                continue;
-            }
-            debug_assert!(compare_paths(&hunk.first_path, &entry.path).is_le());
-            shared.check_stop()?;
-            shared.set_directory(entry);
-        }
-    }
-    Ok(())
 }
 
 /// An error with its causes, in one line.

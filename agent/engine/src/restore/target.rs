@@ -3,28 +3,29 @@
 //! **Invariant**: a target that another command might be using, or that holds foreign files, is refused before anything
 //! is written; a marker tells an interrupted restore from a finished one.
 
+use super::folders::Folder;
 use super::{RunError, Shared, chain};
 use crate::progress::FindingKind;
 use nightkeep_platform::files::{FileKind, Timestamp};
-use nightkeep_platform::restore::{Attributes, IfExists, Node, RestoreError, TargetDir, write_at};
+use nightkeep_platform::restore::{Attributes, Birth, IfExists, Known, Node, RestoreError, TargetDir, write_at};
 use nightkeep_vault::catalogue::{Entry, EntryKind};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Names the point that is being restored; removed at the end.
 const MARKER: &[u8] = b".nightkeep-restore";
 
 /// An opened target.
 pub(crate) struct Target {
-    root: Arc<TargetDir>,
+    pub(crate) root: Arc<TargetDir>,
     path: PathBuf,
     /// What happens to files that are there.
     pub(crate) if_exists: IfExists,
     /// The target holds an interrupted restore of the same point.
     pub(crate) resumes: bool,
-    /// The directory of the last entry: the next one is mostly there too.
-    last: Mutex<Option<(Vec<u8>, Arc<TargetDir>)>>,
+    /// What everything has that is made in it; known only of a target that was empty.
+    pub(crate) birth: Option<Birth>,
 }
 
 impl Target {
@@ -48,7 +49,7 @@ impl Target {
         if !resumes && !overwrite && !root.is_empty().map_err(failed)? {
             return Err(RunError::NotEmpty(path.to_path_buf()));
         }
-        let marker = root.create_file(MARKER, IfExists::Replace).map_err(failed)?;
+        let marker = root.create_probe(MARKER, IfExists::Replace).map_err(failed)?;
         write_at(&marker, point.as_bytes(), 0).map_err(|source| {
             failed(RestoreError {
                 operation: nightkeep_platform::restore::Operation::Write,
@@ -56,25 +57,26 @@ impl Target {
                 source,
             })
         })?;
-        let if_exists = if overwrite || resumes { IfExists::Replace } else { IfExists::Fail };
-        Ok(Self { root: Arc::new(root), path: path.to_path_buf(), if_exists, resumes, last: Mutex::default() })
+        let is_new = !overwrite && !resumes;
+        let if_exists = if is_new { IfExists::Fail } else { IfExists::Replace };
+        let birth = if is_new { root.birth(&marker) } else { None };
+        Ok(Self { root: Arc::new(root), path: path.to_path_buf(), if_exists, resumes, birth })
     }
 
-    /// The directory that holds a path; it was made before, as directories come first.
-    pub(crate) fn parent_of(&self, path: &[u8]) -> Result<Arc<TargetDir>, RestoreError> {
-        let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |slash| &path[..slash]);
-        if parent.is_empty() {
-            return Ok(self.root.clone());
+    /// Opens a folder that was made before.
+    pub(crate) fn open_folder(&self, path: &[u8]) -> Result<TargetDir, RestoreError> {
+        self.root.open_beneath(path)
+    }
+
+    /// A full disk ends the run; anything else is one file's trouble.
+    pub(crate) fn check_space(&self, error: &RestoreError) -> Result<(), RunError> {
+        if error.source.kind() != std::io::ErrorKind::StorageFull {
+            return Ok(());
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((path, dir)) = &*last
-            && path == parent
-        {
-            return Ok(dir.clone());
-        }
-        let dir = Arc::new(self.root.open_beneath(parent)?);
-        *last = Some((parent.to_vec(), dir.clone()));
-        Ok(dir)
+        let text = "no space left; free space and run the same command again";
+        let source = std::io::Error::new(error.source.kind(), text);
+        let source = RestoreError { operation: error.operation, name: error.name.clone(), source };
+        Err(RunError::Target { path: self.path.clone(), source })
     }
 
     /// Makes an entry that has no contents.
@@ -102,24 +104,21 @@ impl Target {
         dir.hard_link(name, &self.root.open_beneath(parent)?, original, self.if_exists)
     }
 
-    /// Makes everything durable and removes the marker.
+    /// Makes everything durable, and only then removes the marker.
     pub(crate) fn finish(&self) -> Result<(), RunError> {
         let failed = |source| RunError::Target { path: self.path.clone(), source };
+        self.root.sync_filesystem().map_err(failed)?;
         let before = self.root.as_dir().self_meta().ok();
         self.root.remove(MARKER).map_err(failed)?;
         if let Some(meta) = before {
             // Removing the marker touched the target's own time, which may have been restored.
-            let (kind, mode, modified) = (FileKind::Directory, meta.mode, meta.modified);
-            self.root.set_own_attributes(&Attributes {
-                kind,
-                mode,
-                uid: meta.uid,
-                gid: meta.gid,
-                modified,
-                xattrs: &[],
-            });
+            let (kind, modified) = (FileKind::Directory, meta.modified);
+            let known = Known { uid: meta.uid, gid: meta.gid, mode: meta.mode };
+            let attributes =
+                Attributes { kind, mode: meta.mode, uid: meta.uid, gid: meta.gid, modified, xattrs: &[] };
+            self.root.set_own_attributes(&attributes, Some(known));
         }
-        self.root.sync_filesystem().map_err(failed)
+        self.root.sync().map_err(failed)
     }
 }
 
@@ -142,7 +141,7 @@ pub(crate) fn file_kind(kind: EntryKind) -> FileKind {
     }
 }
 
-fn attributes(entry: &Entry) -> Attributes<'_> {
+pub(crate) fn attributes(entry: &Entry) -> Attributes<'_> {
     Attributes {
         kind: file_kind(entry.kind),
         mode: entry.mode,
@@ -156,17 +155,7 @@ fn attributes(entry: &Entry) -> Attributes<'_> {
 impl Shared<'_> {
     /// Notes an entry that could not be made.
     pub(crate) fn unrestored(&self, entry: &Entry, error: &RestoreError) -> Result<(), RunError> {
-        if error.source.kind() == std::io::ErrorKind::StorageFull {
-            let source = RestoreError {
-                operation: error.operation,
-                name: error.name.clone(),
-                source: std::io::Error::new(
-                    error.source.kind(),
-                    "no space left; free space and run the same command again",
-                ),
-            };
-            return Err(RunError::Target { path: self.target.path.clone(), source });
-        }
+        self.target.check_space(error)?;
         self.finding(FindingKind::Unrestored, &entry.path, chain(error));
         Ok(())
     }
@@ -176,23 +165,26 @@ impl Shared<'_> {
         self.note_refused(entry, &dir.set_attributes(entry.name(), &attributes(entry)));
     }
 
-    /// Sets a directory's metadata, when all below it is done.
-    pub(crate) fn set_directory(&self, entry: &Entry) {
-        let refused = if entry.path.is_empty() {
-            // The root of the machine lends its metadata to the target only when it was backed up itself.
-            if entry.extras.ancestor { Vec::new() } else { self.target.root.set_own_attributes(&attributes(entry)) }
-        } else {
-            match self.target.parent_of(&entry.path) {
-                Ok(dir) => dir.set_attributes(entry.name(), &attributes(entry)),
-                Err(error) => vec![error],
-            }
+    /// Sets a folder's metadata, when all below it is done.
+    pub(crate) fn set_folder(&self, folder: &Folder) {
+        let refused = match folder.dir(&self.target) {
+            Ok(dir) => dir.set_own_attributes(&attributes(&folder.entry), folder.known),
+            Err(error) => vec![error],
         };
+        if !folder.entry.extras.ancestor {
+            self.note_refused(&folder.entry, &refused);
+        }
+    }
+
+    /// The root of the machine lends its metadata to the target only when it was backed up itself.
+    pub(crate) fn set_root(&self, entry: &Entry) {
         if !entry.extras.ancestor {
+            let refused = self.target.root.set_own_attributes(&attributes(entry), None);
             self.note_refused(entry, &refused);
         }
     }
 
-    fn note_refused(&self, entry: &Entry, refused: &[RestoreError]) {
+    pub(crate) fn note_refused(&self, entry: &Entry, refused: &[RestoreError]) {
         if let Some(first) = refused.first() {
             self.finding(FindingKind::Metadata, &entry.path, chain(first));
         }

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{
@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Attributes, Node, Operation, RestoreError, failed};
+use super::{Attributes, Birth, Known, Node, Operation, PROBE_MODE, RestoreError, failed};
 use crate::files::system::{Dir as DirHandle, meta_of};
 use crate::files::{Dir, FileKind, component};
 use crate::xattrs::Xattr;
@@ -23,6 +23,7 @@ const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 const PRIVATE_DIR: Mode = Mode::RWXU;
 
 const SETUID_SETGID: u32 = 0o6000;
+const SETGID: u32 = 0o2000;
 
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
@@ -49,9 +50,9 @@ pub(super) fn create_dir(dir: &Dir, name: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(dir.0.fd(), component(name)?, PRIVATE_DIR)?)
 }
 
-pub(super) fn create_file(dir: &Dir, name: &[u8]) -> io::Result<File> {
+pub(super) fn create_file(dir: &Dir, name: &[u8], mode: u32) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(dir.0.fd(), component(name)?, flags, PRIVATE_FILE)?))
+    Ok(File::from(rustix::fs::openat(dir.0.fd(), component(name)?, flags, Mode::from_raw_mode(mode))?))
 }
 
 pub(super) fn open_file(dir: &Dir, name: &[u8]) -> io::Result<File> {
@@ -106,28 +107,55 @@ pub(super) fn sync_filesystem(dir: &Dir) -> io::Result<()> {
 pub(super) fn set_attributes(dir: &Dir, name: &[u8], attributes: &Attributes<'_>) -> Vec<RestoreError> {
     let entry = component(name).and_then(|component| Entry::open(dir, component, attributes.kind));
     match entry {
-        Ok(entry) => entry.set(name, attributes),
+        Ok(entry) => entry.set(name, attributes, None),
         Err(error) => vec![failed(Operation::Open, name)(error)],
     }
 }
 
-pub(super) fn set_own_attributes(dir: &Dir, attributes: &Attributes<'_>) -> Vec<RestoreError> {
-    match Entry::open_self(dir) {
-        Ok(entry) => entry.set(b".", attributes),
-        Err(error) => vec![failed(Operation::Open, b".")(error)],
+pub(super) fn set_own_attributes(dir: &Dir, attributes: &Attributes<'_>, known: Option<Known>) -> Vec<RestoreError> {
+    Entry::Open(dir.0.fd()).set(b".", attributes, known)
+}
+
+pub(super) fn set_file_attributes(
+    file: &File,
+    name: &[u8],
+    attributes: &Attributes<'_>,
+    known: Option<Known>,
+) -> Vec<RestoreError> {
+    Entry::Open(file.as_fd()).set(name, attributes, known)
+}
+
+pub(super) fn birth(dir: &Dir, probe: &File) -> io::Result<Option<Birth>> {
+    for (handle, acl) in [(dir.0.fd(), ACL_DEFAULT), (dir.0.fd(), ACL_ACCESS), (probe.as_fd(), ACL_ACCESS)] {
+        match rustix::fs::fgetxattr(handle, acl, &mut [0; 0]) {
+            Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
+    // A setgid directory hands down its group and its bit.
+    if meta_of(dir.0.fd())?.mode & SETGID != 0 {
+        return Ok(None);
+    }
+    let meta = meta_of(probe)?;
+    Ok(Some(Birth { uid: meta.uid, gid: meta.gid, umask: !meta.mode & PROBE_MODE }))
 }
 
-/// One entry held by an `O_PATH` handle, so that every step meets the same file although its name may be swapped.
-struct Entry {
-    handle: OwnedFd,
-    /// `/proc/self/fd/N`: the kernel resolves it to the held entry itself, a symbolic link not excepted.
-    path: CString,
-    /// For calls that would follow a held symbolic link: its name in its directory.
-    link_path: Option<CString>,
+/// One entry that is held, so that every step meets the same file although its name may be swapped.
+enum Entry<'a> {
+    /// By a handle that reads or writes it.
+    Open(BorrowedFd<'a>),
+    /// By an `O_PATH` handle: a symbolic link, a node, or what may not be opened.
+    Held {
+        handle: OwnedFd,
+        /// `/proc/self/fd/N`: the kernel resolves it to the held entry itself, a symbolic link not excepted.
+        path: CString,
+        /// For calls that would follow a held symbolic link: its name in its directory.
+        link_path: Option<CString>,
+    },
 }
 
-impl Entry {
+impl Entry<'_> {
     fn open(dir: &Dir, name: &[u8], kind: FileKind) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(dir.0.fd(), name, flags, Mode::empty())?;
@@ -144,43 +172,34 @@ impl Entry {
             | FileKind::CharDevice
             | FileKind::BlockDevice => None,
         };
-        Self::hold(handle, link_path)
-    }
-
-    fn open_self(dir: &Dir) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = match rustix::fs::openat(dir.0.fd(), c".", flags, Mode::empty()) {
-            // Readable but not searchable; the handle itself serves as well.
-            Err(Errno::ACCESS) => dir.0.fd().try_clone_to_owned()?,
-            result => result?,
-        };
-        Self::hold(handle, None)
-    }
-
-    fn hold(handle: OwnedFd, link_path: Option<CString>) -> io::Result<Self> {
         let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
-        Ok(Self { handle, path, link_path })
+        Ok(Self::Held { handle, path, link_path })
     }
 
-    fn set(&self, name: &[u8], attributes: &Attributes<'_>) -> Vec<RestoreError> {
+    fn set(&self, name: &[u8], attributes: &Attributes<'_>, known: Option<Known>) -> Vec<RestoreError> {
         let mut errors = Vec::new();
         let mut note = |operation, result: Result<(), Errno>| {
             let ok = result.is_ok();
             errors.extend(result.err().map(|error| failed(operation, name)(error.into())));
             ok
         };
-        let (late, early): (Vec<&Xattr>, Vec<&Xattr>) =
-            attributes.xattrs.iter().partition(|(name, _)| is_cleared_by_chown(name));
-        for xattr in early {
+        let late = || attributes.xattrs.iter().filter(|(name, _)| is_cleared_by_chown(name));
+        for xattr in attributes.xattrs.iter().filter(|(name, _)| !is_cleared_by_chown(name)) {
             note(Operation::SetXattr, self.set_xattr(xattr));
         }
-        let owned = note(Operation::SetOwner, self.set_owner(attributes.uid, attributes.gid));
+        let is_owned = known.is_some_and(|known| (known.uid, known.gid) == (attributes.uid, attributes.gid));
+        let owned = is_owned || note(Operation::SetOwner, self.set_owner(attributes.uid, attributes.gid));
         if attributes.kind != FileKind::Symlink {
             let mode = if owned { attributes.mode } else { attributes.mode & !SETUID_SETGID };
-            note(Operation::SetMode, rustix::fs::chmod(&*self.path, Mode::from_raw_mode(mode)));
-            self.drop_inherited_acls(attributes);
+            // A change of owner clears setuid, setgid and capabilities, so nothing is known of the mode after one.
+            if !is_owned || known.is_none_or(|known| known.mode != mode) {
+                note(Operation::SetMode, self.set_mode(mode));
+            }
+            if known.is_none() {
+                self.drop_inherited_acls(attributes);
+            }
         }
-        for xattr in late {
+        for xattr in late() {
             note(Operation::SetXattr, self.set_xattr(xattr));
         }
         note(Operation::SetTimes, self.set_times(attributes));
@@ -188,15 +207,27 @@ impl Entry {
     }
 
     fn set_xattr(&self, (name, value): &Xattr) -> Result<(), Errno> {
-        match &self.link_path {
-            Some(path) => rustix::fs::lsetxattr(&**path, name.as_slice(), value, XattrFlags::empty()),
-            None => rustix::fs::setxattr(&*self.path, name.as_slice(), value, XattrFlags::empty()),
+        let (name, flags) = (name.as_slice(), XattrFlags::empty());
+        match self {
+            Self::Open(handle) => rustix::fs::fsetxattr(handle, name, value, flags),
+            Self::Held { link_path: Some(path), .. } => rustix::fs::lsetxattr(&**path, name, value, flags),
+            Self::Held { path, .. } => rustix::fs::setxattr(&**path, name, value, flags),
         }
     }
 
     fn set_owner(&self, uid: u32, gid: u32) -> Result<(), Errno> {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        rustix::fs::chownat(&self.handle, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        match self {
+            Self::Open(handle) => rustix::fs::fchown(handle, uid, gid),
+            Self::Held { handle, .. } => rustix::fs::chownat(handle, c"", uid, gid, AtFlags::EMPTY_PATH),
+        }
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        match self {
+            Self::Open(handle) => rustix::fs::fchmod(handle, Mode::from_raw_mode(mode)),
+            Self::Held { path, .. } => rustix::fs::chmod(&**path, Mode::from_raw_mode(mode)),
+        }
     }
 
     /// A target below a directory with a default ACL would hand it down to entries that had none.
@@ -205,7 +236,10 @@ impl Entry {
         for acl in [ACL_ACCESS, ACL_DEFAULT] {
             if !wanted(acl) && (acl == ACL_ACCESS || attributes.kind == FileKind::Directory) {
                 // Nearly always there is none to remove, and a filesystem without ACLs has none either.
-                let _ = rustix::fs::removexattr(&*self.path, acl);
+                let _ = match self {
+                    Self::Open(handle) => rustix::fs::fremovexattr(handle, acl),
+                    Self::Held { path, .. } => rustix::fs::removexattr(&**path, acl),
+                };
             }
         }
     }
@@ -215,9 +249,12 @@ impl Entry {
         let modified =
             Timespec { tv_sec: attributes.modified.seconds, tv_nsec: attributes.modified.nanoseconds.into() };
         let times = Timestamps { last_access: keep, last_modification: modified };
-        match &self.link_path {
-            Some(path) => rustix::fs::utimensat(rustix::fs::CWD, &**path, &times, AtFlags::SYMLINK_NOFOLLOW),
-            None => rustix::fs::utimensat(rustix::fs::CWD, &*self.path, &times, AtFlags::empty()),
+        match self {
+            Self::Open(handle) => rustix::fs::futimens(handle, &times),
+            Self::Held { link_path: Some(path), .. } => {
+                rustix::fs::utimensat(rustix::fs::CWD, &**path, &times, AtFlags::SYMLINK_NOFOLLOW)
+            }
+            Self::Held { path, .. } => rustix::fs::utimensat(rustix::fs::CWD, &**path, &times, AtFlags::empty()),
         }
     }
 }

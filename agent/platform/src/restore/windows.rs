@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::{Attributes, Node, Operation, RestoreError, failed};
+use super::{Attributes, Birth, Known, Node, Operation, RestoreError, failed};
 use crate::Unsupported;
 use crate::files::Dir;
 
@@ -15,7 +15,7 @@ pub(super) fn create_dir(_dir: &Dir, _name: &[u8]) -> io::Result<()> {
     Err(unsupported())
 }
 
-pub(super) fn create_file(_dir: &Dir, _name: &[u8]) -> io::Result<File> {
+pub(super) fn create_file(_dir: &Dir, _name: &[u8], _mode: u32) -> io::Result<File> {
     Err(unsupported())
 }
 
@@ -55,8 +55,21 @@ pub(super) fn set_attributes(_dir: &Dir, name: &[u8], _attributes: &Attributes<'
     vec![failed(Operation::Open, name)(unsupported())]
 }
 
-pub(super) fn set_own_attributes(_dir: &Dir, _attributes: &Attributes<'_>) -> Vec<RestoreError> {
+pub(super) fn set_own_attributes(_dir: &Dir, _attributes: &Attributes<'_>, _known: Option<Known>) -> Vec<RestoreError> {
     vec![failed(Operation::Open, b".")(unsupported())]
+}
+
+pub(super) fn set_file_attributes(
+    _file: &File,
+    name: &[u8],
+    _attributes: &Attributes<'_>,
+    _known: Option<Known>,
+) -> Vec<RestoreError> {
+    vec![failed(Operation::Open, name)(unsupported())]
+}
+
+pub(super) fn birth(_dir: &Dir, _probe: &File) -> io::Result<Option<Birth>> {
+    Err(unsupported())
 }
 
 fn unsupported() -> io::Error {
