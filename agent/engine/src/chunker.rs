@@ -1,13 +1,21 @@
-//! Where large files are cut: keyed Gear (FORMAT.md, "Chunks").
+//! Where large files are cut: keyed Gear (FORMAT.md, "Chunks"), four stretches of a buffer at once.
 //!
 //! **Invariant**: a cut depends on the 64 bytes before it and on the chunk's length, never on how the bytes arrived.
+//!
+//! The hash at a byte depends on the 64 bytes up to it and nothing else, so where a cut *may* be is independent of where
+//! the chunk began. Four lanes look for such candidates in the four quarters of what is new in a buffer, which keeps four
+//! chains of additions in flight where one would wait for itself; then the cuts are chosen among them in order.
 
 use nightkeep_vault::crypto::Secret;
 use nightkeep_vault::record::config::ChunkerParams;
+use std::collections::VecDeque;
 
 const WINDOW: usize = 64;
 const STRICT_SHIFT: u32 = 43;
 const LOOSE_SHIFT: u32 = 47;
+const LANES: usize = 4;
+/// Less than this is scanned in one lane: warming up the others would cost more than they save.
+const LANE_BYTES_MIN: usize = 4096;
 
 /// The cutter of one vault.
 pub struct Chunker {
@@ -33,43 +41,110 @@ impl Chunker {
         self.params.max as usize
     }
 
-    /// The length of the chunk at the start of `bytes`. `bytes` holds the longest chunk, or all that is left.
-    pub fn cut(&self, bytes: &[u8]) -> usize {
-        let (min, normal) = (self.params.min as usize, self.params.normal as usize);
-        let end = bytes.len().min(self.params.max as usize);
-        if end <= min {
-            return end;
-        }
-        // A byte leaves the hash after 64 shifts, so warming up over the window gives the hash of the whole prefix.
-        let mut hash = 0u64;
-        for byte in &bytes[min - WINDOW..min - 1] {
-            hash = self.step(hash, *byte);
-        }
-        let strict_end = end.min(normal - 1);
-        let (hash, found) = self.scan(hash, bytes, min - 1, strict_end, STRICT_SHIFT);
-        if let Some(length) = found {
-            return length;
-        }
-        self.scan(hash, bytes, strict_end.max(min - 1), end, LOOSE_SHIFT).1.unwrap_or(end)
+    /// Begins to cut one stretch of data.
+    pub fn cutter(&self) -> Cutter<'_> {
+        Cutter { chunker: self, candidates: VecDeque::new(), scanned: 0 }
     }
 
+    #[inline(always)]
     fn step(&self, hash: u64, byte: u8) -> u64 {
         (hash << 1).wrapping_add(self.table[usize::from(byte)])
     }
 
-    fn scan(&self, mut hash: u64, bytes: &[u8], from: usize, to: usize, shift: u32) -> (u64, Option<usize>) {
-        for (at, byte) in bytes[..to].iter().enumerate().skip(from) {
-            hash = self.step(hash, *byte);
-            if hash >> shift == 0 {
-                return (hash, Some(at + 1));
+    /// The hash of the 63 bytes before `at`, or of as many as there are.
+    fn warm(&self, bytes: &[u8], at: usize) -> u64 {
+        bytes[at.saturating_sub(WINDOW - 1)..at].iter().fold(0, |hash, byte| self.step(hash, *byte))
+    }
+
+    /// Adds the candidates at `from..bytes.len()` to `found`.
+    fn scan(&self, bytes: &[u8], from: usize, found: &mut VecDeque<Candidate>) {
+        let lane = (bytes.len() - from) / LANES;
+        if lane < LANE_BYTES_MIN {
+            return self.scan_one(bytes, from, found);
+        }
+        let starts: [usize; LANES] = std::array::from_fn(|n| from + n * lane);
+        let quarters: [&[u8]; LANES] = starts.map(|start| &bytes[start..start + lane]);
+        let mut hashes = starts.map(|start| self.warm(bytes, start));
+        // The later lanes' candidates wait until the earlier lanes' are all there; there are a few in a buffer.
+        let mut later: [Vec<Candidate>; LANES] = Default::default();
+        for at in 0..lane {
+            let mut least = u64::MAX;
+            for (hash, quarter) in hashes.iter_mut().zip(quarters) {
+                *hash = self.step(*hash, quarter[at]);
+                least = least.min(*hash);
+            }
+            if least >> LOOSE_SHIFT == 0 {
+                for (n, hash) in hashes.iter().enumerate().filter(|(_, hash)| **hash >> LOOSE_SHIFT == 0) {
+                    later[n].push(Candidate::new(starts[n] + at, *hash));
+                }
             }
         }
-        (hash, None)
+        found.extend(later.into_iter().flatten());
+        self.scan_one(bytes, from + LANES * lane, found);
+    }
+
+    fn scan_one(&self, bytes: &[u8], from: usize, found: &mut VecDeque<Candidate>) {
+        let mut hash = self.warm(bytes, from);
+        for (at, byte) in bytes.iter().enumerate().skip(from) {
+            hash = self.step(hash, *byte);
+            if hash >> LOOSE_SHIFT == 0 {
+                found.push_back(Candidate::new(at, hash));
+            }
+        }
+    }
+}
+
+/// A byte behind which a chunk may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Candidate {
+    /// Its index, from the start of the current chunk.
+    at: usize,
+    /// Whether it also ends a chunk that is shorter than normal.
+    strict: bool,
+}
+
+impl Candidate {
+    fn new(at: usize, hash: u64) -> Self {
+        Self { at, strict: hash >> STRICT_SHIFT == 0 }
+    }
+}
+
+/// Cuts one stretch of data, chunk by chunk.
+pub struct Cutter<'c> {
+    chunker: &'c Chunker,
+    candidates: VecDeque<Candidate>,
+    /// How far the bytes behind the last cut were looked at.
+    scanned: usize,
+}
+
+impl Cutter<'_> {
+    /// The length of the chunk at the start of `bytes`, which begin where the chunk before ended, and hold the longest
+    /// chunk or all that is left. What an earlier call was shown of them is not looked at again.
+    pub fn cut(&mut self, bytes: &[u8]) -> usize {
+        let params = self.chunker.params;
+        let (min, normal, max) = (params.min as usize, params.normal as usize, params.max as usize);
+        if bytes.len() > self.scanned {
+            self.chunker.scan(bytes, self.scanned, &mut self.candidates);
+            self.scanned = bytes.len();
+        }
+        let end = bytes.len().min(max);
+        let lengths = self.candidates.iter().map(|candidate| (candidate.at + 1, candidate.strict));
+        let mut ends = lengths.take_while(|(length, _)| *length <= end);
+        let found = ends.find(|(length, strict)| *length >= min && (*strict || *length >= normal));
+        let length = found.map_or(end, |(length, _)| length);
+        self.candidates.retain_mut(|candidate| {
+            let behind = candidate.at >= length;
+            candidate.at = candidate.at.saturating_sub(length);
+            behind
+        });
+        self.scanned -= length;
+        length
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a list that was just added to has a last item")]
     use super::*;
     use proptest::prelude::*;
 
@@ -84,11 +159,42 @@ mod tests {
     }
 
     fn cuts(chunker: &Chunker, mut bytes: &[u8]) -> Vec<usize> {
-        let mut lengths = Vec::new();
+        let (mut lengths, mut cutter) = (Vec::new(), chunker.cutter());
         while !bytes.is_empty() {
-            let length = chunker.cut(bytes);
+            let length = cutter.cut(bytes);
             lengths.push(length);
             bytes = &bytes[length..];
+        }
+        lengths
+    }
+
+    /// As a backup does: from windows, each filled up when less than the longest chunk is left.
+    fn cuts_of_windows(chunker: &Chunker, bytes: &[u8], window: usize) -> Vec<usize> {
+        let (mut lengths, mut cutter) = (Vec::new(), chunker.cutter());
+        let (mut start, mut end) = (0, 0);
+        while start < bytes.len() {
+            if end - start < chunker.bytes_max() {
+                end = bytes.len().min(start + window);
+            }
+            lengths.push(cutter.cut(&bytes[start..end]));
+            start += lengths.last().unwrap();
+        }
+        lengths
+    }
+
+    /// One lane, and nothing remembered from chunk to chunk.
+    fn scalar_cuts(chunker: &Chunker, mut bytes: &[u8]) -> Vec<usize> {
+        let (params, mut lengths) = (chunker.params, Vec::new());
+        while !bytes.is_empty() {
+            let end = bytes.len().min(params.max as usize);
+            let mut hash = 0;
+            let found = bytes[..end].iter().enumerate().position(|(at, byte)| {
+                hash = chunker.step(hash, *byte);
+                let shift = if at + 1 < params.normal as usize { 43 } else { 47 };
+                at + 1 >= params.min as usize && hash >> shift == 0
+            });
+            lengths.push(found.map_or(end, |at| at + 1));
+            bytes = &bytes[*lengths.last().unwrap()..];
         }
         lengths
     }
@@ -112,9 +218,9 @@ mod tests {
         let chunker = chunker();
         for seed in 0..4 {
             let bytes = noise(3 << 20, seed);
-            assert_eq!(chunker.cut(&bytes), reference_cut(&chunker, &bytes), "seed {seed}");
+            assert_eq!(chunker.cutter().cut(&bytes), reference_cut(&chunker, &bytes), "seed {seed}");
         }
-        assert_eq!(chunker.cut(&vec![0; 3 << 20]), reference_cut(&chunker, &vec![0; 3 << 20]));
+        assert_eq!(chunker.cutter().cut(&vec![0; 3 << 20]), reference_cut(&chunker, &vec![0; 3 << 20]));
     }
 
     #[test]
@@ -132,7 +238,24 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// Few different bytes at a time, in stretches: many candidates, runs, and repetitions.
+        #[test]
+        fn four_lanes_cut_where_one_does(
+            stretches in prop::collection::vec((0usize..900_000, any::<u8>(), 0u8..4), 0..8),
+            window in (2usize << 20)..(5 << 20),
+        ) {
+            let mut bytes = Vec::new();
+            for (length, seed, masked) in stretches {
+                let mask = [255, 15, 1, 0][usize::from(masked)];
+                bytes.extend(noise(length, seed).into_iter().map(|byte| byte & mask));
+            }
+            let chunker = chunker();
+            let expected = scalar_cuts(&chunker, &bytes);
+            prop_assert_eq!(&cuts(&chunker, &bytes), &expected);
+            prop_assert_eq!(&cuts_of_windows(&chunker, &bytes, window), &expected);
+        }
+
         #[test]
         fn chunks_join_to_the_whole_and_keep_their_bounds(length in 0usize..5_000_000, seed: u8) {
             let bytes = noise(length, seed);

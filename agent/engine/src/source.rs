@@ -1,10 +1,10 @@
 //! Walks the source in catalogue order, directory handle by directory handle.
 //!
-//! **Invariant**: memory grows with the largest directory on the way down, not with the number of files.
+//! **Invariant**: memory grows with the names of the largest directories on the way down, not with the number of files.
 
 use crate::exclude::Excludes;
 use crate::progress::Finding;
-use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta};
+use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta, Listing};
 use nightkeep_platform::mounts::{MountClass, Mounts};
 use nightkeep_platform::names;
 use std::collections::BTreeSet;
@@ -78,10 +78,23 @@ pub struct Walk {
 struct Frame {
     dir: Arc<Dir>,
     path: Vec<u8>,
+    listing: Listing,
+    /// Entries of the listing whose metadata was read.
     entries: std::vec::IntoIter<DirEntry>,
     device: u64,
     /// Whether every entry is taken, or only those on the way to a root.
     whole: bool,
+}
+
+impl Frame {
+    fn next_entry(&mut self) -> Option<DirEntry> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                return Some(entry);
+            }
+            self.entries = self.dir.next_entries(&mut self.listing)?.into_iter();
+        }
+    }
 }
 
 impl Walk {
@@ -100,8 +113,8 @@ impl Walk {
         let whole = options.roots.iter().any(Vec::is_empty);
         let entry = SourceEntry { dir: None, name: Vec::new(), path: Vec::new(), meta, ancestor: !whole };
         let mut walk = Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)) };
-        let entries = root.read().map_err(|error| at(&walk.options.machine_root, error))?;
-        walk.push(root, Vec::new(), entries, meta.device, whole);
+        let listing = root.list().map_err(|error| at(&walk.options.machine_root, error))?;
+        walk.push(root, Vec::new(), listing, meta.device, whole);
         Ok(walk)
     }
 
@@ -112,7 +125,7 @@ impl Walk {
         }
         loop {
             let frame = self.stack.last_mut()?;
-            let Some(entry) = frame.entries.next() else {
+            let Some(entry) = frame.next_entry() else {
                 self.stack.pop();
                 continue;
             };
@@ -159,22 +172,22 @@ impl Walk {
             // The mount point itself is kept, what is mounted there is not.
             return Descent::Nothing;
         }
-        let opened = parent.open_dir(&entry.name).and_then(|dir| dir.read().map(|entries| (dir, entries)));
+        let opened = parent.open_dir(&entry.name).and_then(|dir| dir.list().map(|listing| (dir, listing)));
         match opened {
-            Ok((_, entries)) if self.options.entire_machine && holds_vault(&entries) => {
+            Ok((_, listing)) if self.options.entire_machine && holds_vault(&listing) => {
                 tracing::info!(path = %String::from_utf8_lossy(&entry.path), "A folder that holds a vault is left out");
                 Descent::LeftOut
             }
-            Ok((dir, entries)) => {
-                self.push(Arc::new(dir), entry.path.clone(), entries, meta.device, whole);
+            Ok((dir, listing)) => {
+                self.push(Arc::new(dir), entry.path.clone(), listing, meta.device, whole);
                 Descent::Nothing
             }
             Err(error) => Descent::Finding(Finding::of_read(&entry.path, &error)),
         }
     }
 
-    fn push(&mut self, dir: Arc<Dir>, path: Vec<u8>, entries: Vec<DirEntry>, device: u64, whole: bool) {
-        self.stack.push(Frame { dir, path, entries: entries.into_iter(), device, whole });
+    fn push(&mut self, dir: Arc<Dir>, path: Vec<u8>, listing: Listing, device: u64, whole: bool) {
+        self.stack.push(Frame { dir, path, listing, entries: Vec::new().into_iter(), device, whole });
     }
 }
 
@@ -208,9 +221,8 @@ impl SourceOptions {
 }
 
 /// A vault on a local disk shows by its configuration and its folders for packs.
-fn holds_vault(entries: &[DirEntry]) -> bool {
-    let has = |name: &[u8]| entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).is_ok();
-    has(b"cfg") && (has(b"p") || has(b"keys") || has(b"w"))
+fn holds_vault(listing: &Listing) -> bool {
+    listing.contains(b"cfg") && [b"p".as_slice(), b"keys", b"w"].iter().any(|name| listing.contains(name))
 }
 
 /// How many files and bytes a walk would find: the estimate of a first backup.

@@ -84,6 +84,17 @@ pub struct DirEntry {
     pub meta: Result<FileMeta, io::Error>,
 }
 
+/// The names in a directory, and how far they were worked off.
+#[derive(Debug)]
+pub struct Listing(system::Listing);
+
+impl Listing {
+    /// Whether the directory held `name` when it was listed.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.0.contains(name)
+    }
+}
+
 /// An open directory. Paths below it are walked handle by handle, so that a renamed parent cannot redirect us.
 #[derive(Debug)]
 pub struct Dir(pub(crate) system::Dir);
@@ -103,7 +114,23 @@ impl Dir {
     ///
     /// Two reads of one handle at once would share its position: give each thread its own handle.
     pub fn read(&self) -> io::Result<Vec<DirEntry>> {
-        self.0.read()
+        let (mut listing, mut entries) = (self.list()?, Vec::new());
+        while let Some(next) = self.next_entries(&mut listing) {
+            entries.extend(next);
+        }
+        Ok(entries)
+    }
+
+    /// Reads the names of the directory, sorted; their metadata is read later, some at a time, so that a directory of
+    /// millions takes little more memory than its names.
+    pub fn list(&self) -> io::Result<Listing> {
+        self.0.list().map(Listing)
+    }
+
+    /// The next entries of a listing of this directory, in the order of their names; none at its end. Entries that
+    /// vanished since are left out, so there may be fewer than there were names, or none at all.
+    pub fn next_entries(&self, listing: &mut Listing) -> Option<Vec<DirEntry>> {
+        self.0.next_entries(&mut listing.0)
     }
 
     /// Opens `name` for reading, without waiting for the other end of a FIFO.
@@ -137,11 +164,12 @@ pub fn file_meta(file: &File) -> io::Result<FileMeta> {
     system::file_meta(file)
 }
 
-/// The ranges `(offset, length)` of a file's first `bytes` that hold data, in order; the rest are holes.
+/// The next range `(start, end)` of data at or behind `from` in a file's first `bytes`; the rest are holes. None when
+/// nothing but a hole follows.
 ///
-/// Where the filesystem cannot tell, the whole file is one range. Moves the file's position to its start.
-pub fn data_extents(file: &File, bytes: u64) -> io::Result<Vec<(u64, u64)>> {
-    system::data_extents(file, bytes)
+/// Where the filesystem cannot tell, all the rest is data. Moves the file's position.
+pub fn next_data(file: &File, from: u64, bytes: u64) -> io::Result<Option<(u64, u64)>> {
+    if from >= bytes { Ok(None) } else { system::next_data(file, from, bytes) }
 }
 
 /// Refuses a name that is not exactly one path component: a vault or a caller may be hostile.

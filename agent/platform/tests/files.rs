@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use nightkeep_platform::files::{Dir, FileKind, data_extents, file_meta, xattrs, xattrs_of_file};
+use nightkeep_platform::files::{Dir, FileKind, file_meta, next_data, xattrs, xattrs_of_file};
 use nightkeep_platform::process::is_root;
 use rustix::fs::{FileType, Mode, XattrFlags, mknodat};
 
@@ -96,6 +96,25 @@ fn a_device_node_keeps_its_numbers() {
 }
 
 #[test]
+fn a_listing_gives_its_entries_in_pieces_and_leaves_out_what_vanished() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..9000 {
+        fs::write(dir.path().join(format!("{n:05}")), b"").unwrap();
+    }
+    let opened = Dir::open(dir.path()).unwrap();
+    let mut listing = opened.list().unwrap();
+    assert!(listing.contains(b"08999") && !listing.contains(b"09000"));
+    fs::remove_file(dir.path().join("08999")).unwrap();
+    let (mut pieces, mut names) = (0, Vec::new());
+    while let Some(entries) = opened.next_entries(&mut listing) {
+        pieces += 1;
+        names.extend(entries.into_iter().map(|entry| entry.name));
+    }
+    let expected: Vec<Vec<u8>> = (0..8999).map(|n| format!("{n:05}").into_bytes()).collect();
+    assert!(pieces > 1 && names == expected, "{pieces} pieces, {} names", names.len());
+}
+
+#[test]
 fn only_data_is_an_extent_of_a_sparse_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sparse");
@@ -105,19 +124,15 @@ fn only_data_is_an_extent_of_a_sparse_file() {
     file.set_len(bytes).unwrap();
     file.sync_all().unwrap();
     let file = Dir::open(dir.path()).unwrap().open_file(b"sparse").unwrap();
-    let extents = data_extents(&file, bytes).unwrap();
-    let data: u64 = extents.iter().map(|(_, length)| length).sum();
-    assert!(
-        extents.iter().any(|(start, length)| *start <= 1 << 20 && start + length >= (1 << 20) + 4096),
-        "{extents:?}"
-    );
-    assert!(data < 1 << 21, "{extents:?}");
+    let first = next_data(&file, 0, bytes).unwrap().unwrap();
+    assert!(first.0 <= 1 << 20 && first.1 >= (1 << 20) + 4096 && first.1 - first.0 < 1 << 21, "{first:?}");
+    assert_eq!(next_data(&file, first.1, bytes).unwrap(), None, "nothing but a hole follows");
     assert!(file_meta(&file).unwrap().blocks_512 < 4096);
-    assert_eq!(data_extents(&file, 0).unwrap(), []);
+    assert_eq!(next_data(&file, 0, 0).unwrap(), None);
     file.set_len(0).unwrap_err();
     let hole = fs::File::create(dir.path().join("hole")).unwrap();
     hole.set_len(1 << 20).unwrap();
-    assert_eq!(data_extents(&hole, 1 << 20).unwrap(), []);
+    assert_eq!(next_data(&hole, 0, 1 << 20).unwrap(), None);
 }
 
 #[test]

@@ -77,6 +77,9 @@ pub(crate) struct BackupArgs {
     /// Leave out what matches, in the manner of .gitignore
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    /// Take little memory: smaller packs, one worker; chosen by itself below 512 MiB
+    #[arg(long)]
+    pub(crate) low_memory: bool,
     /// What to back up
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,

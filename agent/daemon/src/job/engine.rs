@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Offset as _, Utc};
 use chrono_tz::Tz;
-use nightkeep_engine::backup::{self, BackupError, BackupOptions, BackupReport, Executor, PlanRef};
+use nightkeep_engine::backup::{
+    self, BackupError, BackupOptions, BackupReport, Executor, Levels, MemoryProfile, PlanRef,
+};
 use nightkeep_engine::progress::{Phase, Progress as _, Stop};
 use nightkeep_engine::source;
 use nightkeep_rules::sets::{SetHistory, deciding_date};
@@ -138,14 +140,16 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
     options.set = result::vault_set(set);
     options.occurrence = run.job.occurrence.map(|at| clock.civil(at));
     options.agent_version = AGENT_VERSION.to_owned();
-    options.compression_level = match plan.options.compression {
-        Compression::None => 1,
-        Compression::Normal => options.compression_level,
-        Compression::High => 12,
+    options.levels = match plan.options.compression {
+        Compression::None => Levels::fixed(1),
+        Compression::Normal => options.levels,
+        Compression::High => Levels::fixed(12),
     };
     if run.workers > 0 {
         options.executor = Executor::Threads { workers: run.workers, uploads: 2 };
     }
+    let profile = MemoryProfile::for_available(nightkeep_platform::memory::available_bytes());
+    let options = options.with_memory(profile);
     let report = backup::run(&vault, &options, &clock, run.watch.as_ref(), &run.stop)?;
     Ok(Done { report, set, date, own_findings })
 }

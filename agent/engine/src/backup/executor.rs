@@ -2,25 +2,29 @@
 //!
 //! **Invariant**: a stage that fails lets go of its queues; its neighbours then end quietly, and its error is the run's.
 
+use super::budget::{Budget, Permit};
 use super::catalogue::{CatalogueStage, FinishedCatalogue};
-use super::content::{ContentStage, Links, Processed, RawBlock, SealStage};
+use super::content::{ContentStage, Outlet, Processed};
+use super::links::Links;
 use super::packer::{OutgoingPack, Packer};
-use super::parent::Parent;
+use super::parent::Parents;
+use super::pieces::FinishedList;
 use super::scan::{Batch, Scan};
+use super::seal::{RawBlock, SealStage};
 use super::{BackupError, Shared};
+use crate::progress::StopKind;
 use crate::source::{self, Walk};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use nightkeep_vault::pack::{BlockType, PreparedBlock};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
-/// How far the scan may be ahead of the catalogue, in batches.
-const BATCHES_AHEAD: usize = 64;
-/// Prepared blocks that wait for the packer.
-const BLOCKS_WAITING: usize = 4;
+/// Prepared blocks that wait for the packer; the budget of [`Shared`] bounds their bytes.
+const BLOCKS_WAITING: usize = 16;
 /// Large chunks that wait for the extra compressor.
 const CHUNKS_WAITING: usize = 2;
+/// A run shorter than this is over before a count of its source would have helped anybody.
+const ESTIMATE_AFTER: Duration = Duration::from_secs(2);
 
 /// How the stages are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,61 +47,137 @@ impl Default for Executor {
     }
 }
 
-/// Runs all stages to the end of the source.
-pub(crate) fn run(shared: &Shared<'_>, walk: Walk, parent: Option<Parent>) -> Result<FinishedCatalogue, BackupError> {
-    let parent = parent.map(Arc::new);
-    match shared.options.executor {
-        Executor::Inline => run_inline(shared, walk, parent),
-        Executor::Threads { workers, uploads } => run_threads(shared, walk, parent, workers.max(1), uploads.max(1)),
+impl Executor {
+    /// Packs in memory at once: one being filled beside those in flight.
+    pub(crate) fn packs_in_memory(self) -> u64 {
+        match self {
+            Executor::Inline => 2,
+            Executor::Threads { uploads, .. } => uploads.max(1) as u64 + 1,
+        }
     }
 }
 
-fn run_inline(shared: &Shared<'_>, walk: Walk, parent: Option<Arc<Parent>>) -> Result<FinishedCatalogue, BackupError> {
-    let links = Links::default();
-    let mut scan = Scan::new(shared, walk, parent.clone());
-    let mut content = ContentStage::new(shared, &links);
-    let mut seal = SealStage::new(shared.options.compression_level)?;
-    let mut packer = Packer::new(shared);
-    let mut catalogue = CatalogueStage::new(shared, parent)?;
-    let mut emit = |block: RawBlock| match packer.push(seal.prepare(block)?)? {
-        Some(pack) => shared.upload(pack),
-        None => Ok(()),
+/// Runs all stages to the end of the source. What an interrupted run has confirmed is kept in a partial point.
+pub(crate) fn run(shared: &Shared<'_>, walk: Walk, parents: &Parents) -> Result<FinishedCatalogue, BackupError> {
+    let (catalogue, ended) = match shared.options.executor {
+        Executor::Inline => run_inline(shared, walk, parents)?,
+        Executor::Threads { workers, uploads } => run_threads(shared, walk, parents, workers.max(1), uploads.max(1))?,
     };
-    while let Some(batch) = scan.next_batch()? {
-        catalogue.push(content.process(batch, &mut emit)?)?;
+    match ended {
+        // Every pack is durable now, so the references can name them.
+        Ok(()) => catalogue.finish(),
+        Err(error) => {
+            keep_confirmed(catalogue, &error);
+            Err(error)
+        }
     }
-    content.finish(&mut emit)?;
-    if let Some(pack) = packer.finish() {
-        shared.upload(pack)?;
-    }
-    catalogue.finish()
 }
 
-fn run_threads(
-    shared: &Shared<'_>,
+/// The error is what the run tells of; that a partial point could not be written is only noted.
+fn keep_confirmed(mut catalogue: CatalogueStage<'_>, error: &BackupError) {
+    if matches!(error, BackupError::Stopped(StopKind::Discard)) {
+        return;
+    }
+    if let Err(error) = catalogue.settle_now().and_then(|()| catalogue.write_partial()) {
+        tracing::debug!(%error, "What is confirmed could not be written down");
+    }
+}
+
+type Ended<'a> = (CatalogueStage<'a>, Result<(), BackupError>);
+
+fn run_inline<'a>(shared: &'a Shared<'a>, walk: Walk, parents: &'a Parents) -> Result<Ended<'a>, BackupError> {
+    let links = Links::default();
+    let mut out = Inline {
+        shared,
+        seal: SealStage::new(shared)?,
+        packer: Packer::new(shared),
+        catalogue: CatalogueStage::new(shared, parents)?,
+    };
+    let ended = out.run(Scan::new(shared, walk, parents), ContentStage::new(shared, &links));
+    // As on threads, the last pack is put although the stages before it failed.
+    let put = out.packer.finish().map_or(Ok(()), |pack| shared.upload(pack));
+    Ok((out.catalogue, ended.and(put)))
+}
+
+/// The stages behind the content stage, one after the other.
+struct Inline<'a> {
+    shared: &'a Shared<'a>,
+    seal: SealStage,
+    packer: Packer<'a>,
+    catalogue: CatalogueStage<'a>,
+}
+
+impl Inline<'_> {
+    fn run(&mut self, mut scan: Scan<'_>, mut content: ContentStage<'_>) -> Result<(), BackupError> {
+        while let Some(batch) = scan.next_batch()? {
+            match content.process(batch, self) {
+                Ok(processed) => self.catalogue.push(processed)?,
+                Err(error @ BackupError::Stopped(StopKind::Interrupt)) => return content.finish(self).and(Err(error)),
+                Err(error) => return Err(error),
+            };
+        }
+        content.finish(self)
+    }
+}
+
+impl Outlet for Inline<'_> {
+    fn block(&mut self, block: RawBlock) -> Result<(), BackupError> {
+        let block = self.seal.prepare(block)?;
+        if let Some(pack) = self.packer.finish_if_full(&block) {
+            self.shared.upload(pack)?;
+        }
+        self.packer.push(block)
+    }
+
+    fn list(&mut self, list: FinishedList) -> Result<(), BackupError> {
+        self.catalogue.push_list(list)
+    }
+}
+
+/// What the workers tell the catalogue.
+enum Done {
+    Batch(Processed),
+    List(FinishedList),
+}
+
+/// A block with the memory it takes; before compression, and behind it.
+type Raw = (RawBlock, Permit);
+type Prepared = (PreparedBlock, Permit);
+
+fn run_threads<'a>(
+    shared: &'a Shared<'a>,
     walk: Walk,
-    parent: Option<Arc<Parent>>,
+    parents: &'a Parents,
     workers: usize,
     uploads: usize,
-) -> Result<FinishedCatalogue, BackupError> {
+) -> Result<Ended<'a>, BackupError> {
     let links = Links::default();
-    let over = AtomicBool::new(false);
-    let first = parent.is_none();
-    let result = thread::scope(|scope| {
-        let (ahead_in, ahead_out) = bounded::<()>(BATCHES_AHEAD);
+    let batches_ahead = shared.options.memory.batches_ahead();
+    let mut catalogue = CatalogueStage::new(shared, parents)?;
+    let ended = thread::scope(|scope| {
+        let (ahead_in, ahead_out) = bounded::<()>(batches_ahead);
         let (batch_in, batch_out) = bounded::<Batch>(workers);
-        let (chunk_in, chunk_out) = bounded::<RawBlock>(CHUNKS_WAITING);
-        let (block_in, block_out) = bounded::<PreparedBlock>(BLOCKS_WAITING);
+        let (chunk_in, chunk_out) = bounded::<Raw>(CHUNKS_WAITING);
+        let (block_in, block_out) = bounded::<Prepared>(BLOCKS_WAITING);
         let (pack_in, pack_out) = bounded::<OutgoingPack>(0);
-        let (done_in, done_out) = bounded::<Processed>(BATCHES_AHEAD);
+        let (done_in, done_out) = bounded::<Done>(batches_ahead);
+        let (over_in, over_out) = bounded::<()>(0);
         let mut stages: Vec<ScopedJoinHandle<'_, Result<(), BackupError>>> = Vec::new();
-        let scan = Scan::new(shared, walk, parent.clone());
+        let scan = Scan::new(shared, walk, parents);
         stages.push(scope.spawn(move || run_scan(scan, &ahead_in, &batch_in)));
         for _ in 0..workers {
-            let (batches, done) = (batch_out.clone(), done_in.clone());
-            let out = BlockSender { chunks: chunk_in.clone(), blocks: block_in.clone() };
+            let batches = batch_out.clone();
+            let (chunks, blocks, done) = (chunk_in.clone(), block_in.clone(), done_in.clone());
             let links = &links;
-            stages.push(scope.spawn(move || run_worker(shared, links, &batches, out, &done)));
+            stages.push(scope.spawn(move || {
+                let seal = SealStage::new(shared)?;
+                let budget = shared.block_budget.clone();
+                run_worker(
+                    ContentStage::new(shared, links),
+                    &batches,
+                    WorkerOutlet { chunks, blocks, done, seal, budget },
+                )
+            }));
         }
         drop((batch_out, chunk_in, done_in));
         stages.push(scope.spawn(move || run_extra_compressor(shared, &chunk_out, &block_in)));
@@ -107,18 +187,16 @@ fn run_threads(
             stages.push(scope.spawn(move || packs.iter().try_for_each(|pack| shared.upload(pack))));
         }
         drop(pack_out);
-        if first {
-            let over = &over;
-            scope.spawn(move || estimate(shared, over));
+        if parents.complete.is_none() {
+            scope.spawn(move || estimate(shared, &over_out));
         }
-        let catalogue = gather(shared, parent, &done_out, &ahead_out);
+        let gathered = gather(&mut catalogue, &done_out, &ahead_out);
         drop((done_out, ahead_out));
         let ended = join_all(stages);
-        over.store(true, Ordering::Relaxed);
-        ended.and(catalogue)
+        drop(over_in);
+        ended.and(gathered)
     });
-    // Every pack is durable now, so the references can name them.
-    result?.finish()
+    Ok((catalogue, ended))
 }
 
 fn run_scan(mut scan: Scan<'_>, ahead: &Sender<()>, batches: &Sender<Batch>) -> Result<(), BackupError> {
@@ -132,17 +210,20 @@ fn run_scan(mut scan: Scan<'_>, ahead: &Sender<()>, batches: &Sender<Batch>) -> 
 
 /// Where a worker's blocks go: large chunks to the extra compressor while it has room, so that one huge file keeps two
 /// processors busy.
-struct BlockSender {
-    chunks: Sender<RawBlock>,
-    blocks: Sender<PreparedBlock>,
+struct WorkerOutlet {
+    chunks: Sender<Raw>,
+    blocks: Sender<Prepared>,
+    done: Sender<Done>,
+    seal: SealStage,
+    budget: Budget,
 }
 
-impl BlockSender {
-    /// Sends a block on; false when the stages behind have ended.
-    fn send(&self, block: RawBlock, seal: &mut SealStage) -> Result<bool, BackupError> {
-        let block = match block.block_type {
-            BlockType::Chunk => match self.chunks.try_send(block) {
-                Ok(()) => return Ok(true),
+impl Outlet for WorkerOutlet {
+    fn block(&mut self, block: RawBlock) -> Result<(), BackupError> {
+        let permit = self.budget.take(block.plain.len() as u64);
+        let (block, permit) = match block.block_type {
+            BlockType::Chunk => match self.chunks.try_send((block, permit)) {
+                Ok(()) => return Ok(()),
                 Err(full) => full.into_inner(),
             },
             BlockType::Bundle
@@ -150,37 +231,37 @@ impl BlockSender {
             | BlockType::HunkList
             | BlockType::ContentList
             | BlockType::ReferencesLeaf
-            | BlockType::ReferencesRoot => block,
+            | BlockType::ReferencesRoot => (block, permit),
         };
-        Ok(self.blocks.send(seal.prepare(block)?).is_ok())
+        let prepared = (self.seal.prepare(block)?, permit);
+        self.blocks.send(prepared).map_err(|_| BackupError::Worker)
+    }
+
+    fn list(&mut self, list: FinishedList) -> Result<(), BackupError> {
+        self.done.send(Done::List(list)).map_err(|_| BackupError::Worker)
     }
 }
 
 fn run_worker(
-    shared: &Shared<'_>,
-    links: &Links,
+    mut content: ContentStage<'_>,
     batches: &Receiver<Batch>,
-    out: BlockSender,
-    done: &Sender<Processed>,
+    mut out: WorkerOutlet,
 ) -> Result<(), BackupError> {
-    let mut content = ContentStage::new(shared, links);
-    let mut seal = SealStage::new(shared.options.compression_level)?;
-    let mut open = true;
-    let mut emit = |block: RawBlock| {
-        open = open && out.send(block, &mut seal)?;
-        if open { Ok(()) } else { Err(BackupError::Worker) }
-    };
-    for batch in batches {
-        let processed = match content.process(batch, &mut emit) {
-            // The stages behind have ended and tell why themselves.
-            Err(BackupError::Worker) => return Ok(()),
-            other => other?,
-        };
-        if done.send(processed).is_err() {
-            return Ok(());
+    let mut work = || {
+        for batch in batches {
+            let processed = content.process(batch, &mut out)?;
+            out.done.send(Done::Batch(processed)).map_err(|_| BackupError::Worker)?;
         }
-    }
-    match content.finish(&mut emit) {
+        Ok(())
+    };
+    let worked = work();
+    let handed_on = match &worked {
+        // What was read is confirmed by the partial point of an interrupted run, too.
+        Ok(()) | Err(BackupError::Stopped(StopKind::Interrupt)) => content.finish(&mut out),
+        Err(_) => Ok(()),
+    };
+    match worked.and(handed_on) {
+        // The stages behind have ended and tell why themselves.
         Err(BackupError::Worker) => Ok(()),
         other => other,
     }
@@ -188,12 +269,12 @@ fn run_worker(
 
 fn run_extra_compressor(
     shared: &Shared<'_>,
-    chunks: &Receiver<RawBlock>,
-    blocks: &Sender<PreparedBlock>,
+    chunks: &Receiver<Raw>,
+    blocks: &Sender<Prepared>,
 ) -> Result<(), BackupError> {
-    let mut seal = SealStage::new(shared.options.compression_level)?;
-    for chunk in chunks {
-        if blocks.send(seal.prepare(chunk)?).is_err() {
+    let mut seal = SealStage::new(shared)?;
+    for (chunk, permit) in chunks {
+        if blocks.send((seal.prepare(chunk)?, permit)).is_err() {
             break;
         }
     }
@@ -202,16 +283,25 @@ fn run_extra_compressor(
 
 fn run_packer(
     shared: &Shared<'_>,
-    blocks: &Receiver<PreparedBlock>,
+    blocks: &Receiver<Prepared>,
     packs: &Sender<OutgoingPack>,
 ) -> Result<(), BackupError> {
     let mut packer = Packer::new(shared);
-    for block in blocks {
-        if let Some(pack) = packer.push(block)?
-            && packs.send(pack).is_err()
-        {
-            return Ok(());
+    let mut before = Instant::now();
+    for (block, permit) in blocks {
+        if let Some(pack) = packer.finish_if_full(&block) {
+            let full = Instant::now();
+            if packs.send(pack).is_err() {
+                return Ok(());
+            }
+            // The next pack waits for its memory as this one did for an upload.
+            packer.push(block)?;
+            shared.effort.pack_waited(full.elapsed(), before.elapsed());
+            before = Instant::now();
+        } else {
+            packer.push(block)?;
         }
+        drop(permit);
     }
     if let Some(pack) = packer.finish() {
         // Nobody left to put it means that an upload failed, and its error is the run's.
@@ -221,21 +311,22 @@ fn run_packer(
 }
 
 /// Gathers batches into the catalogue and lets the scan go on.
-fn gather<'a>(
-    shared: &'a Shared<'a>,
-    parent: Option<Arc<Parent>>,
-    done: &Receiver<Processed>,
-    ahead: &Receiver<()>,
-) -> Result<CatalogueStage<'a>, BackupError> {
-    let mut catalogue = CatalogueStage::new(shared, parent)?;
-    for processed in done {
-        for _ in 0..catalogue.push(processed)? {
+fn gather(catalogue: &mut CatalogueStage<'_>, done: &Receiver<Done>, ahead: &Receiver<()>) -> Result<(), BackupError> {
+    for done in done {
+        let worked_off = match done {
+            Done::List(list) => {
+                catalogue.push_list(list)?;
+                0
+            }
+            Done::Batch(processed) => catalogue.push(processed)?,
+        };
+        for _ in 0..worked_off {
             if ahead.recv().is_err() {
                 break;
             }
         }
     }
-    Ok(catalogue)
+    Ok(())
 }
 
 fn join_all(stages: Vec<ScopedJoinHandle<'_, Result<(), BackupError>>>) -> Result<(), BackupError> {
@@ -248,8 +339,11 @@ fn join_all(stages: Vec<ScopedJoinHandle<'_, Result<(), BackupError>>>) -> Resul
 }
 
 /// Counts the source beside the first backup, so that its progress has a whole to be a part of.
-fn estimate(shared: &Shared<'_>, over: &AtomicBool) {
-    let stop = || over.load(Ordering::Relaxed) || shared.stop.requested().is_some();
+fn estimate(shared: &Shared<'_>, over: &Receiver<()>) {
+    if over.recv_timeout(ESTIMATE_AFTER) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    let stop = || !matches!(over.try_recv(), Err(TryRecvError::Empty)) || shared.stop.requested().is_some();
     if let Some((files, bytes)) = source::measure(&shared.options.source, stop) {
         shared.progress.estimate(files, bytes);
     }

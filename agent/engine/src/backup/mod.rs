@@ -9,80 +9,49 @@
 //! ```
 //! **Invariant**: the point is written after every pack and segment it needs, and only when all stages ended well.
 
+mod budget;
 mod catalogue;
 mod content;
+mod effort;
 mod executor;
 mod known;
+mod large;
+mod leaves;
+mod links;
+mod meta;
+mod options;
 mod packer;
 mod parent;
+mod partial;
+mod pieces;
 mod scan;
+mod seal;
 
 use crate::chunker::Chunker;
 use crate::progress::{Finding, Phase, Progress, Stop, StopKind};
-use crate::source::{SourceError, SourceOptions, Walk};
+use crate::source::{SourceError, Walk};
+use budget::Budget;
+use catalogue::FinishedCatalogue;
 use nightkeep_vault::codec::Time;
-use nightkeep_vault::id::{MachineId, PointId};
-use nightkeep_vault::record::point::{BackupSet, CivilTime, PointBody, PointHeader, StoredFinding, Totals};
+use nightkeep_vault::id::{BlobId, MachineId, PointId};
+use nightkeep_vault::record::point::{CivilTime, PointBody, PointHeader, StoredFinding, Totals};
 use nightkeep_vault::record::session::Outcome;
 use nightkeep_vault::session::Session;
 use nightkeep_vault::vault::{Vault, VaultError};
+use parent::Parents;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use effort::LevelCount;
 pub use executor::Executor;
+pub use options::{BackupOptions, Faults, LOW_MEMORY_BYTES, Levels, MemoryProfile, PartialEvery, PlanRef};
 
 /// Findings kept in the point and in the report; the count goes on.
 pub const FINDINGS_MAX: usize = 100;
-
-/// The plan a run belongs to.
-#[derive(Debug, Clone)]
-pub struct PlanRef {
-    /// Its id.
-    pub id: [u8; 16],
-    /// Its name.
-    pub name: String,
-}
-
-/// What to back up, and as what.
-#[derive(Debug, Clone)]
-pub struct BackupOptions {
-    /// The source.
-    pub source: SourceOptions,
-    /// This machine's name, for people; an owner's machine also takes its id from it.
-    pub machine_name: String,
-    /// The plan, when there is one.
-    pub plan: Option<PlanRef>,
-    /// The backup set.
-    pub set: BackupSet,
-    /// The scheduled occurrence that the run serves.
-    pub occurrence: Option<CivilTime>,
-    /// The version of this program.
-    pub agent_version: String,
-    /// Threads or not, and how many.
-    pub executor: Executor,
-    /// Wished size of a data pack in bytes.
-    pub pack_bytes: usize,
-    /// Level of zstd, 1 to 19.
-    pub compression_level: i32,
-}
-
-impl BackupOptions {
-    /// The usual options for a source.
-    pub fn new(source: SourceOptions, machine_name: impl Into<String>) -> Self {
-        Self {
-            source,
-            machine_name: machine_name.into(),
-            plan: None,
-            set: BackupSet::None,
-            occurrence: None,
-            agent_version: String::new(),
-            executor: Executor::default(),
-            pack_bytes: 16 << 20,
-            compression_level: 3,
-        }
-    }
-}
+/// So many failed checks in memory are survived by one run.
+pub const MEMORY_ERRORS_MAX: u32 = 2;
 
 /// Gives the time. Passed in, so that a simulation has its own.
 pub trait Clock: Send + Sync {
@@ -107,6 +76,12 @@ pub struct BackupReport {
     pub finished: CivilTime,
     /// The parent it was compared with.
     pub parent: Option<PointId>,
+    /// The partial point of an interrupted run that it went on from.
+    pub resumed_from: Option<PointId>,
+    /// Data blocks and bytes by level of compression.
+    pub levels: Vec<LevelCount>,
+    /// How often the run began anew because memory had changed what it held; above zero, test the machine's memory.
+    pub memory_errors: u32,
 }
 
 /// Why a run made no recovery point.
@@ -121,8 +96,10 @@ pub enum BackupError {
     /// Somebody asked to stop.
     #[error("stopped before the recovery point was written")]
     Stopped(StopKind),
-    /// A compressed block does not give back what went in: memory or processor are at fault.
-    #[error("{0} did not survive a check in memory; test this machine's memory before the next backup")]
+    /// What was about to be sealed is not what was read, again and again: memory or processor are at fault.
+    #[error(
+        "hardware suspect: {0} did not survive a check in memory; test this machine's memory before the next backup"
+    )]
     Hardware(&'static str),
     /// A part of the catalogue is larger than the format holds; a point with it could not be read back.
     #[error("{what} takes {bytes} bytes, more than one block of the vault holds; back up fewer files in one plan")]
@@ -138,7 +115,30 @@ pub enum BackupError {
 }
 
 /// Backs up and writes one recovery point.
+///
+/// A check in memory that fails makes the run begin anew, reading from the source what is not confirmed yet, up to
+/// [`MEMORY_ERRORS_MAX`] times: one flipped bit is bad luck, several are bad hardware.
 pub fn run(
+    vault: &Arc<Vault>,
+    options: &BackupOptions,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<BackupReport, BackupError> {
+    let mut memory_errors = 0;
+    loop {
+        match attempt(vault, options, clock, progress, stop) {
+            Err(BackupError::Hardware(what)) if memory_errors < MEMORY_ERRORS_MAX => {
+                memory_errors += 1;
+                tracing::warn!(what, memory_errors, "Memory changed what it held; the run begins anew");
+            }
+            Ok(report) => return Ok(BackupReport { memory_errors, ..report }),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn attempt(
     vault: &Arc<Vault>,
     options: &BackupOptions,
     clock: &dyn Clock,
@@ -186,6 +186,15 @@ pub(crate) struct Shared<'a> {
     pub(crate) options: &'a BackupOptions,
     pub(crate) chunker: Chunker,
     pub(crate) known: known::Known,
+    pub(crate) effort: Arc<effort::Effort>,
+    /// Bounds contents between reading and packing.
+    pub(crate) block_budget: Budget,
+    /// Bounds packs in memory.
+    pub(crate) pack_budget: Budget,
+    /// How many data packs of this run are durable.
+    pub(crate) durable_packs: AtomicU64,
+    pub(crate) started: CivilTime,
+    pub(crate) clock: &'a dyn Clock,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) stop: &'a Stop,
     findings: Mutex<(Vec<Finding>, u64)>,
@@ -200,6 +209,34 @@ impl Shared<'_> {
         findings.1 += 1;
         if findings.0.len() < FINDINGS_MAX {
             findings.0.push(finding);
+        }
+    }
+
+    /// The header of this run's point, or of a partial one; what only the catalogue knows is still missing.
+    pub(crate) fn header(&self, totals: Totals, started: CivilTime) -> PointHeader {
+        let (session, options) = (self.session, self.options);
+        PointHeader {
+            machine: session.machine().id,
+            sequence: 0,
+            previous: [0; 32],
+            session: session.id(),
+            base: session.generation().number,
+            plan: options.plan.as_ref().map(|plan| plan.id),
+            plan_name: options.plan.as_ref().map(|plan| plan.name.clone()).unwrap_or_default(),
+            set: options.set,
+            occurrence: options.occurrence.clone(),
+            started,
+            finished: self.clock.now(),
+            totals,
+            references: BlobId([0; 32]),
+            meta_packs: Vec::new(),
+            machine_name: options.machine_name.clone(),
+            agent_version: options.agent_version.clone(),
+            bootable: false,
+            snapshot_method: String::new(),
+            meta_epoch: 1,
+            complete: totals.findings == 0,
+            source: source_id(options),
         }
     }
 
@@ -219,65 +256,68 @@ fn run_session(
     stop: &Stop,
 ) -> Result<BackupReport, BackupError> {
     let vault = session.vault();
-    let source = source_id(options);
     let index = Arc::new(vault.load_index(session.generation(), Some(session.machine().id))?);
-    let parent = parent::Parent::find(vault, session.machine().id, source, &index)?;
-    let parent_id = parent.as_ref().map(parent::Parent::id);
+    let parents = Parents::find(vault, session.machine().id, source_id(options), &index)?;
     let shared = Shared {
         session,
         options,
         chunker: Chunker::new(&vault.keys().chunk, vault.config().chunker),
         known: known::Known::new(index),
+        effort: Arc::new(effort::Effort::new(options.levels)),
+        block_budget: Budget::new(options.memory.blocks_bytes()),
+        pack_budget: Budget::new(options.executor.packs_in_memory() * options.pack_bytes as u64),
+        durable_packs: AtomicU64::new(0),
+        started,
+        clock,
         progress,
         stop,
         findings: Mutex::default(),
     };
-    if let Some(parent) = &parent {
+    if let Some(parent) = &parents.complete {
         let totals = parent.totals();
         progress.estimate(totals.files, totals.bytes);
     }
     progress.phase(Phase::Transferring);
-    let catalogue = executor::run(&shared, walk, parent)?;
+    let catalogue = executor::run(&shared, walk, &parents)?;
     shared.check_stop()?;
     progress.phase(Phase::Finishing);
-    let (findings, finding_count) = shared.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let finished = clock.now();
+    commit(shared, catalogue, &parents)
+}
+
+fn commit(shared: Shared<'_>, catalogue: FinishedCatalogue, parents: &Parents) -> Result<BackupReport, BackupError> {
+    let (session, levels) = (shared.session, shared.effort.histogram());
+    let (findings, finding_count) = {
+        let mut noted = shared.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *noted)
+    };
     let mut totals = catalogue.totals;
     totals.findings = finding_count;
     (totals.bytes_stored, totals.objects) = session.stored();
-    let header = PointHeader {
-        machine: session.machine().id,
-        sequence: 0,
-        previous: [0; 32],
-        session: session.id(),
-        base: session.generation().number,
-        plan: options.plan.as_ref().map(|plan| plan.id),
-        plan_name: options.plan.as_ref().map(|plan| plan.name.clone()).unwrap_or_default(),
-        set: options.set,
-        occurrence: options.occurrence.clone(),
-        started: started.clone(),
-        finished: finished.clone(),
-        totals,
-        references: catalogue.references,
-        meta_packs: catalogue.meta_packs,
-        machine_name: options.machine_name.clone(),
-        agent_version: options.agent_version.clone(),
-        bootable: false,
-        snapshot_method: String::new(),
-        meta_epoch: 1,
-        complete: finding_count == 0,
-        source,
-    };
+    let mut header = shared.header(totals, shared.started.clone());
+    (header.references, header.meta_packs) = (catalogue.references, catalogue.meta_packs);
+    let finished = header.finished.clone();
     let body = PointBody {
         hunk_list: Some(catalogue.hunk_list),
-        roots: options.source.roots.clone(),
+        roots: shared.options.source.roots.clone(),
         users: catalogue.users,
         groups: catalogue.groups,
         findings: findings.iter().map(stored).collect(),
     };
     let point = session.commit(header, &body, finished.at)?;
     (totals.bytes_stored, totals.objects) = session.stored();
-    Ok(BackupReport { machine: session.machine().id, point, totals, findings, started, finished, parent: parent_id })
+    let id_of = |parent: &Option<Arc<parent::Parent>>| parent.as_ref().map(|parent| parent.id());
+    Ok(BackupReport {
+        machine: session.machine().id,
+        point,
+        totals,
+        findings,
+        started: shared.started,
+        finished,
+        parent: id_of(&parents.complete),
+        resumed_from: id_of(&parents.partial),
+        levels,
+        memory_errors: 0,
+    })
 }
 
 fn stored(finding: &Finding) -> StoredFinding {

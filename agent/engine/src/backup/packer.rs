@@ -2,21 +2,31 @@
 //!
 //! **Invariant**: a chunk's place is known as soon as its block is sealed, its pack's name only when the pack is durable.
 
+use super::budget::Permit;
 use super::known::Slot;
 use super::{BackupError, Shared};
 use nightkeep_vault::pack::{Area, FinishedPack, GroupKey, PackWriter, PreparedBlock};
 use nightkeep_vault::vault::VaultError;
+use std::sync::atomic::Ordering;
 
 /// Fills one data pack at a time.
 pub(crate) struct Packer<'a> {
     shared: &'a Shared<'a>,
-    open: Option<(Slot, PackWriter)>,
+    open: Option<OpenPack>,
+}
+
+struct OpenPack {
+    slot: Slot,
+    writer: PackWriter,
+    permit: Permit,
 }
 
 /// A pack on its way to the store.
 pub(crate) struct OutgoingPack {
     slot: Slot,
     pack: FinishedPack,
+    /// Its memory, given back when the pack is durable.
+    _permit: Permit,
 }
 
 impl<'a> Packer<'a> {
@@ -24,45 +34,52 @@ impl<'a> Packer<'a> {
         Self { shared, open: None }
     }
 
-    /// Adds a block; answers the pack that was full before it.
-    pub(crate) fn push(&mut self, block: PreparedBlock) -> Result<Option<OutgoingPack>, BackupError> {
+    /// Hands out the open pack when the next block does not fit any more.
+    pub(crate) fn finish_if_full(&mut self, block: &PreparedBlock) -> Option<OutgoingPack> {
         let pack_bytes = self.shared.options.pack_bytes;
-        let full = self.open.as_ref().is_some_and(|(_, writer)| writer.is_full_for(block.payload.len(), pack_bytes));
-        let finished = if full { self.finish() } else { None };
-        let (slot, writer) = match &mut self.open {
+        let full = self.open.as_ref().is_some_and(|open| open.writer.is_full_for(block.payload.len(), pack_bytes));
+        if full { self.finish() } else { None }
+    }
+
+    /// Adds a block; may wait for the memory of a new pack.
+    pub(crate) fn push(&mut self, block: PreparedBlock) -> Result<(), BackupError> {
+        let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert((self.shared.known.new_pack(), self.shared.new_data_pack()?)),
+            none => none.insert(self.shared.open_data_pack()?),
         };
         let members = block.members.clone();
-        let number = writer.append(0, block);
+        let number = open.writer.append(0, block);
         for member in &members {
-            self.shared.known.place(&member.id, *slot, number)?;
+            self.shared.known.place(&member.id, open.slot, number)?;
         }
-        Ok(finished)
+        Ok(())
     }
 
     /// The last, partly filled pack.
     pub(crate) fn finish(&mut self) -> Option<OutgoingPack> {
-        let (slot, writer) = self.open.take()?;
+        let OpenPack { slot, writer, permit } = self.open.take()?;
         let index_key = &self.shared.session.vault().keys().index;
-        Some(OutgoingPack { slot, pack: writer.finish(index_key) })
+        Some(OutgoingPack { slot, pack: writer.finish(index_key), _permit: permit })
     }
 }
 
 impl Shared<'_> {
-    fn new_data_pack(&self) -> Result<PackWriter, BackupError> {
+    fn open_data_pack(&self) -> Result<OpenPack, BackupError> {
+        let permit = self.pack_budget.take(self.options.pack_bytes as u64);
         let vault = self.session.vault();
         let (epoch, public) = vault.sealing_key();
         let group = GroupKey::for_data(vault.id(), public, epoch)
             .map_err(|_| VaultError::Forged { location: vault.store().location() })?;
-        // A block may pass the wished size by its own length, and the footer comes behind.
-        Ok(PackWriter::new(vault.id(), vec![group], self.options.pack_bytes + (1 << 20)))
+        // The footer comes behind the blocks.
+        let writer = PackWriter::new(vault.id(), vec![group], self.options.pack_bytes + (1 << 20));
+        Ok(OpenPack { slot: self.known.new_pack(), writer, permit })
     }
 
     /// Puts a pack and makes its name known.
     pub(crate) fn upload(&self, outgoing: OutgoingPack) -> Result<(), BackupError> {
         self.session.put_pack(Area::Data, &outgoing.pack)?;
         self.known.name_pack(outgoing.slot, outgoing.pack.id);
+        self.durable_packs.fetch_add(1, Ordering::Release);
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The recovery point a run is compared with: the newest visible one of the same source.
+//! What a run is compared with: the newest visible recovery point of the same source, and what an interrupted run of it
+//! has confirmed since.
 //!
 //! **Invariant**: nothing is taken over from a parent that the vault could not give back.
 
@@ -7,7 +8,7 @@ use nightkeep_vault::id::{BlobId, MachineId, PackId, PointId};
 use nightkeep_vault::index::Index;
 use nightkeep_vault::pack::Area;
 use nightkeep_vault::reader::{BlockReader, CatalogueReader};
-use nightkeep_vault::record::point::Totals;
+use nightkeep_vault::record::point::{CivilTime, Point, Totals};
 use nightkeep_vault::vault::{Vault, VaultError};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,66 +23,100 @@ pub(crate) struct Parent {
     pub(crate) healthy: bool,
 }
 
-/// What the parent's catalogue holds already, by id.
+/// The parents of a run.
+#[derive(Default)]
+pub(crate) struct Parents {
+    /// What an interrupted run confirmed.
+    pub(crate) partial: Option<Arc<Parent>>,
+    /// The last recovery point.
+    pub(crate) complete: Option<Arc<Parent>>,
+}
+
+/// What the parents' catalogues hold already, by id.
 #[derive(Default)]
 pub(crate) struct ParentBlobs {
-    /// Hunk or content list to its references leaf.
+    /// Hunk or content list to its references leaf, where every pack the leaf names is there.
     leaves: HashMap<BlobId, BlobId>,
     packs: HashMap<BlobId, PackId>,
 }
 
-impl Parent {
-    /// Finds and opens the parent. A parent that cannot be read is no parent: the run reads everything.
+impl Parents {
+    /// Finds and opens the parents. One that cannot be read is none: what it held is read anew.
     pub(crate) fn find(
         vault: &Arc<Vault>,
         machine: MachineId,
         source: [u8; 16],
         index: &Index,
-    ) -> Result<Option<Self>, VaultError> {
+    ) -> Result<Self, VaultError> {
         let points = vault.points(machine)?;
         let newest = points.visible().rev().find(|listed| listed.point.header.source == source);
-        let Some(listed) = newest else { return Ok(None) };
-        let opened = CatalogueReader::open(Arc::new(BlockReader::new(vault.clone())), listed.point.clone());
-        let checked = opened.and_then(|reader| Ok((is_healthy(&reader, index)?, reader)));
-        match checked {
-            Ok((healthy, reader)) => Ok(Some(Self { reader, healthy })),
-            Err(error) => {
-                tracing::warn!(point = %listed.point.id, %error, "The last recovery point cannot be read; everything is read anew");
-                Ok(None)
-            }
-        }
+        let partials = vault.live_partials(machine, &points)?;
+        // Of several interrupted runs the one that got furthest: each goes on from the one before.
+        let partials = partials.into_iter().filter(|partial| partial.header.source == source);
+        let furthest = partials.max_by_key(|partial| (partial.header.sequence, partial.header.totals.bytes));
+        let blocks = Arc::new(BlockReader::new(vault.clone()));
+        let open = |point: Option<Point>| point.and_then(|point| Parent::open(&blocks, point, index));
+        Ok(Self { partial: open(furthest), complete: open(newest.map(|listed| listed.point.clone())) })
     }
 
-    pub(crate) fn id(&self) -> PointId {
-        self.reader.point.id
-    }
-
-    pub(crate) fn totals(&self) -> Totals {
-        self.reader.point.header.totals
-    }
-
-    /// When its scan began, in seconds.
-    pub(crate) fn started_seconds(&self) -> i64 {
-        self.reader.point.header.started.at.seconds
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Parent>> {
+        self.partial.iter().chain(&self.complete)
     }
 
     /// What a new catalogue may refer to instead of writing again.
     pub(crate) fn blobs(&self) -> ParentBlobs {
-        if self.reader.point.header.meta_packs.len() >= META_PACKS_MAX {
-            return ParentBlobs::default();
-        }
         let mut blobs = ParentBlobs::default();
-        for hunk in &self.reader.hunks {
-            blobs.leaves.insert(hunk.id, hunk.leaf);
-            blobs.leaves.extend(hunk.lists.iter().copied());
+        let packs: usize = self.newest_first().map(|parent| parent.point().header.meta_packs.len()).sum();
+        if packs < META_PACKS_MAX {
+            self.newest_first().for_each(|parent| blobs.add(parent));
         }
-        let root_and_list = [Some(self.reader.point.header.references), self.reader.body.hunk_list];
-        let ids = blobs.leaves.iter().flat_map(|(id, leaf)| [*id, *leaf]).chain(root_and_list.into_iter().flatten());
-        blobs.packs = ids.filter_map(|id| Some((id, self.reader.locate(&id)?.0))).collect();
         blobs
     }
 
     /// The chunks of a content list, to see whether the vault still has them.
+    pub(crate) fn content_list(&self, id: &BlobId) -> Result<Vec<Piece>, VaultError> {
+        let missing = || VaultError::Missing { what: "content list", id: id.to_string() };
+        let holder = self.newest_first().find(|parent| parent.reader.locate(id).is_some());
+        holder.ok_or_else(missing)?.content_list(id)
+    }
+}
+
+impl Parent {
+    fn open(blocks: &Arc<BlockReader>, point: Point, index: &Index) -> Option<Arc<Self>> {
+        let id = point.id;
+        let opened = CatalogueReader::open(blocks.clone(), point);
+        match opened.and_then(|reader| Ok((is_healthy(&reader, index)?, reader))) {
+            Ok((healthy, reader)) => Some(Arc::new(Self { reader, healthy })),
+            Err(error) => {
+                tracing::warn!(point = %id, %error, "A parent cannot be read; what it holds is read anew");
+                None
+            }
+        }
+    }
+
+    fn point(&self) -> &Point {
+        &self.reader.point
+    }
+
+    pub(crate) fn id(&self) -> PointId {
+        self.point().id
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.point().header.totals
+    }
+
+    /// When its scan began.
+    pub(crate) fn started(&self) -> &CivilTime {
+        &self.point().header.started
+    }
+
+    /// The same, in seconds.
+    pub(crate) fn started_seconds(&self) -> i64 {
+        self.started().at.seconds
+    }
+
+    /// The pieces of a content list of its catalogue.
     pub(crate) fn content_list(&self, id: &BlobId) -> Result<Vec<Piece>, VaultError> {
         self.reader.content_list(id)
     }
@@ -96,7 +131,20 @@ impl Parent {
 }
 
 impl ParentBlobs {
-    /// The references leaf of a hunk or content list that the parent has too.
+    fn add(&mut self, parent: &Parent) {
+        let reader = &parent.reader;
+        let root_and_list = [Some(reader.point.header.references), reader.body.hunk_list];
+        let pairs = || {
+            reader.hunks.iter().flat_map(|hunk| std::iter::once((hunk.id, hunk.leaf)).chain(hunk.lists.iter().copied()))
+        };
+        if parent.healthy {
+            self.leaves.extend(pairs());
+        }
+        let ids = pairs().flat_map(|(id, leaf)| [id, leaf]).chain(root_and_list.into_iter().flatten());
+        self.packs.extend(ids.filter_map(|id| Some((id, reader.locate(&id)?.0))));
+    }
+
+    /// The references leaf of a hunk or content list that a parent has too.
     pub(crate) fn leaf_of(&self, id: &BlobId) -> Option<BlobId> {
         self.leaves.get(id).copied()
     }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: both run in the same order, so one entry of each is in memory at a time (and one hunk of the parent).
 
-use super::parent::Parent;
+use super::parent::{Parent, Parents};
 use super::{BackupError, Shared};
 use crate::source::{SourceEntry, Step, Walk};
 use nightkeep_platform::files::{FileKind, FileMeta};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: u64 = 4 << 20;
 const BATCH_DIRS: usize = 32;
+/// Or at so many bytes of paths, which bounds what batches hold where paths are long.
+const BATCH_PATH_BYTES: usize = 256 << 10;
 /// Some filesystems keep times to two seconds: a file that changed this close to the parent's scan is read again.
 const RACY_SECONDS: i64 = 2;
 
@@ -39,25 +41,32 @@ pub(crate) struct Batch {
 pub(crate) struct Scan<'a> {
     shared: &'a Shared<'a>,
     walk: Walk,
-    parent: Option<ParentCursor>,
+    /// What the parents hold, what an interrupted run confirmed before the last point.
+    cursors: Vec<ParentCursor>,
     number: u64,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(shared: &'a Shared<'a>, walk: Walk, parent: Option<Arc<Parent>>) -> Self {
-        Self { shared, walk, parent: parent.map(ParentCursor::new), number: 0 }
+    pub(crate) fn new(shared: &'a Shared<'a>, walk: Walk, parents: &Parents) -> Self {
+        let cursors = parents.newest_first().cloned().map(ParentCursor::new).collect();
+        Self { shared, walk, cursors, number: 0 }
     }
 
     /// The next batch; none at the end of the source.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, BackupError> {
         let mut batch = Batch { number: self.number, items: Vec::new() };
-        let (mut bytes, mut dirs, mut last_dir) = (0, 0, std::ptr::null());
-        while batch.items.len() < BATCH_ENTRIES && bytes < BATCH_BYTES && dirs < BATCH_DIRS {
+        let (mut bytes, mut path_bytes, mut dirs, mut last_dir) = (0, 0, 0, std::ptr::null());
+        while batch.items.len() < BATCH_ENTRIES
+            && bytes < BATCH_BYTES
+            && path_bytes < BATCH_PATH_BYTES
+            && dirs < BATCH_DIRS
+        {
             self.shared.check_stop()?;
             match self.walk.next_step() {
                 None => break,
                 Some(Step::Finding(finding)) => self.shared.finding(finding),
                 Some(Step::Entry(entry)) => {
+                    path_bytes += entry.path.len();
                     let item = self.compare(entry);
                     if let Item::Read(entry, _) = &item {
                         bytes += entry.meta.bytes;
@@ -76,16 +85,19 @@ impl<'a> Scan<'a> {
     }
 
     fn compare(&mut self, entry: Box<SourceEntry>) -> Item {
-        let Some(cursor) = &mut self.parent else { return Item::Read(entry, false) };
-        let Some(before) = cursor.seek(&entry.path) else { return Item::Read(entry, false) };
-        let racy = cursor.parent.started_seconds() - RACY_SECONDS;
-        let same = is_unchanged(&before, &entry, racy);
-        if !same || !(cursor.parent.healthy || all_chunks_known(self.shared, &cursor.parent, &before)) {
-            return Item::Read(entry, true);
+        let mut existed = false;
+        for cursor in &mut self.cursors {
+            let Some(before) = cursor.seek(&entry.path) else { continue };
+            existed = true;
+            let racy = cursor.parent.started_seconds() - RACY_SECONDS;
+            let same = is_unchanged(&before, &entry, racy);
+            if same && (cursor.parent.healthy || all_chunks_known(self.shared, &cursor.parent, &before)) {
+                // Device numbers may differ from boot to boot, and all names of a file must agree.
+                let extras = Extras { link_group: link_group(&entry.meta), ..before.extras };
+                return Item::Unchanged(Box::new(Entry { extras, ..before }));
+            }
         }
-        // Device numbers may differ from boot to boot, and all names of a file must agree.
-        let extras = Extras { link_group: link_group(&entry.meta), ..before.extras };
-        Item::Unchanged(Box::new(Entry { extras, ..before }))
+        Item::Read(entry, existed)
     }
 }
 

@@ -1,5 +1,4 @@
-//! Linux: `getdents64` in large batches, then `statx` relative to the directory's handle in inode order, which keeps a
-//! disk's head moving one way.
+//! Linux: `getdents64` in large batches, then `statx` relative to the directory's handle.
 
 use std::fs::File;
 use std::io;
@@ -15,8 +14,47 @@ use super::{DirEntry, FileKind, FileMeta, Timestamp, component};
 /// Room for about a thousand entries a call: a directory of a million names costs a thousand calls, not 30,000.
 const GETDENTS_BYTES: usize = 64 * 1024;
 
+/// So many entries are looked at together, in the order of their inodes, which keeps a disk's head moving one way.
+const STAT_WINDOW: usize = 8192;
+
 #[derive(Debug)]
 pub(crate) struct Dir(OwnedFd);
+
+/// Names of a directory: all text in one piece, as a million small allocations would cost more than the names.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    text: Vec<u8>,
+    names: Vec<Name>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Name {
+    inode: u64,
+    start: u32,
+    bytes: u32,
+}
+
+impl Name {
+    fn range(&self) -> std::ops::Range<usize> {
+        self.start as usize..(self.start + self.bytes) as usize
+    }
+}
+
+impl Listing {
+    fn push(&mut self, inode: u64, name: &[u8]) -> io::Result<()> {
+        let too_many = || io::Error::new(io::ErrorKind::FileTooLarge, "more than 4 GiB of names in one directory");
+        let end = u32::try_from(self.text.len() + name.len()).map_err(|_| too_many())?;
+        let bytes = name.len() as u32;
+        self.names.push(Name { inode, start: end - bytes, bytes });
+        self.text.extend_from_slice(name);
+        Ok(())
+    }
+
+    pub(crate) fn contains(&self, name: &[u8]) -> bool {
+        self.names.binary_search_by(|known| self.text[known.range()].cmp(name)).is_ok()
+    }
+}
 
 impl Dir {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
@@ -40,33 +78,39 @@ impl Dir {
         Ok(File::from(fd))
     }
 
-    pub(crate) fn read(&self) -> io::Result<Vec<DirEntry>> {
+    pub(crate) fn list(&self) -> io::Result<Listing> {
         rustix::fs::seek(&self.0, SeekFrom::Start(0))?;
-        let mut names = self.names()?;
-        names.sort_unstable_by_key(|(inode, _)| *inode);
-        let mut entries = Vec::with_capacity(names.len());
-        for (_, name) in names {
-            match statx(&self.0, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => {}
-                result => entries.push(DirEntry { name, meta: result.map_err(io::Error::from) }),
-            }
-        }
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
-    }
-
-    fn names(&self) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let mut buffer = vec![MaybeUninit::uninit(); GETDENTS_BYTES];
         let mut batch = RawDir::new(&self.0, &mut buffer);
-        let mut names = Vec::new();
+        let mut listing = Listing { text: Vec::new(), names: Vec::new(), next: 0 };
         while let Some(entry) = batch.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                names.push((entry.ino(), name.to_vec()));
+                listing.push(entry.ino(), name)?;
             }
         }
-        Ok(names)
+        let Listing { text, names, .. } = &mut listing;
+        names.sort_unstable_by(|a, b| text[a.range()].cmp(&text[b.range()]));
+        Ok(listing)
+    }
+
+    pub(crate) fn next_entries(&self, listing: &mut Listing) -> Option<Vec<DirEntry>> {
+        let window = listing.names.get(listing.next..).filter(|rest| !rest.is_empty())?;
+        let window = &window[..window.len().min(STAT_WINDOW)];
+        let mut by_inode: Vec<(u64, usize)> = window.iter().map(|name| name.inode).zip(0..).collect();
+        by_inode.sort_unstable();
+        let mut entries: Vec<Option<DirEntry>> = Vec::new();
+        entries.resize_with(window.len(), || None);
+        for (_, at) in by_inode {
+            let name = listing.text[window[at].range()].to_vec();
+            entries[at] = match statx(&self.0, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => None,
+                result => Some(DirEntry { name, meta: result.map_err(io::Error::from) }),
+            };
+        }
+        listing.next += entries.len();
+        Some(entries.into_iter().flatten().collect())
     }
 
     pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
@@ -101,32 +145,19 @@ pub(crate) fn meta_of(handle: impl AsFd) -> io::Result<FileMeta> {
     Ok(statx(handle, c"", AtFlags::EMPTY_PATH)?)
 }
 
-pub(super) fn data_extents(file: &File, bytes: u64) -> io::Result<Vec<(u64, u64)>> {
-    let mut extents = Vec::new();
-    let mut position = 0;
-    while position < bytes {
-        let start = match rustix::fs::seek(file, SeekFrom::Data(position)) {
-            Ok(start) => start.min(bytes),
-            // Nothing but a hole up to the end, or the file became shorter.
-            Err(Errno::NXIO) => break,
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
-                extents = vec![(0, bytes)];
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let end = match rustix::fs::seek(file, SeekFrom::Hole(start)) {
-            Ok(end) => end.min(bytes),
-            Err(Errno::NXIO) => break,
-            Err(error) => return Err(error.into()),
-        };
-        if end > start {
-            extents.push((start, end - start));
-        }
-        position = end.max(position + 1);
+pub(super) fn next_data(file: &File, from: u64, bytes: u64) -> io::Result<Option<(u64, u64)>> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(from)) {
+        Ok(start) if start < bytes => start,
+        // Nothing but a hole up to the end, or the file became shorter.
+        Ok(_) | Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some((from, bytes))),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Ok(end) if end > start => Ok(Some((start, end.min(bytes)))),
+        Ok(_) | Err(Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    rustix::fs::seek(file, SeekFrom::Start(0))?;
-    Ok(extents)
 }
 
 /// Opens for reading without touching the access time, which only the owner and root may ask for.

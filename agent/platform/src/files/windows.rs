@@ -10,6 +10,15 @@ use crate::Unsupported;
 #[derive(Debug)]
 pub(crate) struct Dir(std::convert::Infallible);
 
+#[derive(Debug)]
+pub(crate) struct Listing(std::convert::Infallible);
+
+impl Listing {
+    pub(crate) fn contains(&self, _name: &[u8]) -> bool {
+        match self.0 {}
+    }
+}
+
 impl Dir {
     pub(crate) fn open(_path: &Path) -> io::Result<Self> {
         unsupported()
@@ -23,7 +32,11 @@ impl Dir {
         match self.0 {}
     }
 
-    pub(crate) fn read(&self) -> io::Result<Vec<DirEntry>> {
+    pub(crate) fn list(&self) -> io::Result<Listing> {
+        match self.0 {}
+    }
+
+    pub(crate) fn next_entries(&self, _listing: &mut Listing) -> Option<Vec<DirEntry>> {
         match self.0 {}
     }
 
@@ -48,8 +61,8 @@ pub(super) fn file_meta(_file: &File) -> io::Result<FileMeta> {
     unsupported()
 }
 
-pub(super) fn data_extents(_file: &File, bytes: u64) -> io::Result<Vec<(u64, u64)>> {
-    Ok(if bytes == 0 { Vec::new() } else { vec![(0, bytes)] })
+pub(super) fn next_data(_file: &File, from: u64, bytes: u64) -> io::Result<Option<(u64, u64)>> {
+    Ok(Some((from, bytes)))
 }
 
 fn unsupported<T>() -> io::Result<T> {

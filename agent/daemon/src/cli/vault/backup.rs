@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Offset as _;
-use nightkeep_engine::backup::{self, BackupError, BackupOptions, BackupReport, Clock};
+use nightkeep_engine::backup::{self, BackupError, BackupOptions, BackupReport, Clock, LevelCount, MemoryProfile};
 use nightkeep_engine::exclude::Excludes;
 use nightkeep_engine::progress::StopKind;
 use nightkeep_engine::source::SourceOptions;
-use nightkeep_platform::names;
 use nightkeep_platform::paths::Paths;
+use nightkeep_platform::{memory, names};
 use nightkeep_rules::sets::SetHistory;
 use nightkeep_vault::record::point::{BackupSet, CivilTime};
 use nightkeep_vault::vault::Vault;
@@ -54,8 +54,30 @@ struct Document {
     bytes_stored: u64,
     objects: u64,
     seconds: f64,
+    /// Whether an interrupted run was gone on with.
+    resumed: bool,
+    low_memory: bool,
+    memory_errors: u32,
+    peak_memory_bytes: Option<u64>,
+    compression: Vec<LevelDocument>,
     finding_count: u64,
     findings: Vec<FindingDocument>,
+}
+
+/// Data blocks by level; no level means stored as they are.
+#[derive(Serialize)]
+struct LevelDocument {
+    level: Option<i32>,
+    blocks: u64,
+    plain_bytes: u64,
+    stored_bytes: u64,
+}
+
+impl From<&LevelCount> for LevelDocument {
+    fn from(count: &LevelCount) -> Self {
+        let LevelCount { level, blocks, plain_bytes, stored_bytes } = *count;
+        Self { level, blocks, plain_bytes, stored_bytes }
+    }
 }
 
 /// Backs up.
@@ -76,6 +98,9 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
         agent_version: env!("CARGO_PKG_VERSION").into(),
         ..BackupOptions::new(source, machine_name)
     };
+    let profile =
+        if args.low_memory { MemoryProfile::Low } else { MemoryProfile::for_available(memory::available_bytes()) };
+    let options = options.with_memory(profile);
     let (watcher, stop) = (Watcher::new(globals.json), stop_on_signal());
     let outcome = backup::run(&vault, &options, &LocalClock, &watcher, &stop);
     watcher.finish();
@@ -155,6 +180,11 @@ fn tell(report: &BackupReport, options: &BackupOptions, seconds: f64, json: bool
             bytes_stored: totals.bytes_stored,
             objects: totals.objects,
             seconds,
+            resumed: report.resumed_from.is_some(),
+            low_memory: options.memory == MemoryProfile::Low,
+            memory_errors: report.memory_errors,
+            peak_memory_bytes: memory::peak_bytes(),
+            compression: report.levels.iter().map(LevelDocument::from).collect(),
             finding_count: totals.findings,
             findings: report.findings.iter().map(FindingDocument::from).collect(),
         });
@@ -175,6 +205,15 @@ fn tell(report: &BackupReport, options: &BackupOptions, seconds: f64, json: bool
         text::bytes(totals.bytes_stored),
         text::count(totals.objects),
     ));
+    if report.resumed_from.is_some() {
+        output::note(format_args!("went on where an interrupted backup had stopped"));
+    }
+    if report.memory_errors > 0 {
+        output::note(format_args!(
+            "a check in memory failed {} times: test this machine's memory",
+            report.memory_errors
+        ));
+    }
     if totals.findings > 0 {
         output::note(format_args!("done with warnings: {} findings, listed above", text::count(totals.findings)));
     }

@@ -1,0 +1,18 @@
+//! How much memory this process may still take, and how much it took.
+//!
+//! **Invariant**: an unknown bound is no bound: nothing here makes a machine look smaller than it is known to be.
+
+#[cfg_attr(target_os = "linux", path = "memory/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "memory/unknown.rs")]
+mod system;
+
+/// Bytes this process may take: the least of the machine's available memory, the limits of its control groups and its
+/// own resource limits. None where the system tells nothing.
+pub fn available_bytes() -> Option<u64> {
+    system::available_bytes()
+}
+
+/// The most memory this process ever had resident, in bytes. None where the system does not tell.
+pub fn peak_bytes() -> Option<u64> {
+    system::peak_bytes()
+}
