@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// With this many metadata packs a run writes its whole catalogue anew, so that reading one stays cheap.
 const META_PACKS_MAX: usize = 32;
+/// So many interrupted runs are looked at, the last ones first.
+const PARTIALS_MAX: usize = 3;
 
 /// A parent whose catalogue was opened.
 pub(crate) struct Parent {
@@ -51,12 +53,14 @@ impl Parents {
         let points = vault.points(machine)?;
         let newest = points.visible().rev().find(|listed| listed.point.header.source == source);
         let partials = vault.live_partials(machine, &points)?;
-        // Of several interrupted runs the one that got furthest: each goes on from the one before.
-        let partials = partials.into_iter().filter(|partial| partial.header.source == source);
-        let furthest = partials.max_by_key(|partial| (partial.header.sequence, partial.header.totals.bytes));
         let blocks = Arc::new(BlockReader::new(vault.clone()));
-        let open = |point: Option<Point>| point.and_then(|point| Parent::open(&blocks, point, index));
-        Ok(Self { partial: open(furthest), complete: open(newest.map(|listed| listed.point.clone())) })
+        let open = |point: Point| Parent::open(&blocks, point, index);
+        // Of several interrupted runs the one that confirmed most: each goes on from the one before.
+        let mut partials: Vec<Point> = partials.into_iter().filter(|point| point.header.source == source).collect();
+        partials.sort_by_key(|point| std::cmp::Reverse((point.header.sequence, point.header.finished.at)));
+        let opened = partials.into_iter().take(PARTIALS_MAX).filter_map(open);
+        let partial = opened.max_by_key(|parent| parent.hunks().iter().map(|hunk| hunk.entries).sum::<u64>());
+        Ok(Self { partial, complete: newest.and_then(|listed| open(listed.point.clone())) })
     }
 
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Parent>> {

@@ -52,7 +52,7 @@ impl CatalogueStage<'_> {
         self.meta.flush()?;
         packs.extend(self.meta.packs());
         let shared = self.shared;
-        let mut header = shared.header(self.totals_with_carried(), self.oldest_start());
+        let mut header = shared.header(self.totals, self.oldest_start());
         (header.references, header.meta_packs) = (references, packs.into_iter().collect());
         let body = PointBody {
             hunk_list: Some(hunk_list),
@@ -92,15 +92,6 @@ impl CatalogueStage<'_> {
     fn packs_of<'h>(&'h self, hunk: &'h HunkRef) -> impl Iterator<Item = nightkeep_vault::id::PackId> + 'h {
         let lists = hunk.lists.iter().flat_map(|(list, leaf)| [*list, *leaf]);
         [hunk.id, hunk.leaf].into_iter().chain(lists).filter_map(|id| self.meta.parents.pack_of(&id))
-    }
-
-    fn totals_with_carried(&self) -> Totals {
-        let carried = self.taken_over().map(Parent::totals).unwrap_or_default();
-        Totals {
-            bytes: self.totals.bytes.max(carried.bytes),
-            files: self.totals.files.max(carried.files),
-            ..self.totals
-        }
     }
 
     /// A file that changed right behind a scan is told by that scan's start, so the oldest one counts.
