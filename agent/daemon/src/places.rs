@@ -82,6 +82,11 @@ impl Places {
         self.state.join("desired.json")
     }
 
+    /// What is kept of vaults, one folder for each.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.state.join("cache")
+    }
+
     /// Jobs: waiting, running, and how the last ones ended.
     pub(crate) fn jobs(&self) -> PathBuf {
         self.state.join("jobs.json")

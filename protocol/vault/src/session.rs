@@ -12,6 +12,7 @@ use crate::pack::{Area, FinishedPack};
 use crate::record::generation::Generation;
 use crate::record::partial;
 use crate::record::point::{self, PointBody, PointHeader};
+use crate::record::points_prefix;
 use crate::record::segment::{Segment, SegmentPack};
 use crate::record::session::{Outcome, SessionRecord, State};
 use crate::store::{ObjectName, Put, StoreError};
@@ -124,7 +125,10 @@ impl Session {
             Segment { machine: self.machine.id, session: self.id, counter: written.segments - 1, packs }
         };
         let name = segment.name(self.generation.number);
-        self.put(&name, &segment.seal(self.vault.id(), &name, self.vault.keys(), &self.machine))
+        let bytes = segment.seal(self.vault.id(), &name, self.vault.keys(), &self.machine);
+        self.put(&name, &bytes)?;
+        self.vault.keep_segment(&name, &bytes);
+        Ok(())
     }
 
     /// Writes a partial point of what is confirmed so far: metadata packs are put, references written. The header's
@@ -172,9 +176,11 @@ impl Session {
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.objects.fetch_add(1, Ordering::Relaxed);
         match put {
-            Put::Created => Ok(Put::Created),
-            Put::Exists if self.vault.store().get(name, OBJECT_BYTES_MAX)? == bytes => Ok(Put::Created),
-            Put::Exists => Ok(Put::Exists),
+            Put::Exists if self.vault.store().get(name, OBJECT_BYTES_MAX)? != bytes => Ok(Put::Exists),
+            Put::Created | Put::Exists => {
+                self.vault.keep(&points_prefix(self.machine.id), name, bytes);
+                Ok(Put::Created)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! **Invariant**: nothing read from the store is believed before it was checked against keys that did not come from it.
 
 mod fetch;
+mod kept;
 mod local;
 mod points;
 mod segments;
@@ -24,7 +25,8 @@ use crate::record::machine::{self, MachineRecord};
 use crate::record::segment::SegmentPack;
 use crate::record::slot::{self, Slot, SlotError};
 use crate::store::{ObjectName, Put, PutSameError, Store, StoreError};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why a vault cannot do what was asked, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +166,8 @@ pub struct Vault {
     /// New packs are sealed to this.
     epoch: Epoch,
     local: Local,
+    /// Those read so far.
+    machine_records: Mutex<HashMap<MachineId, MachineRecord>>,
 }
 
 /// An object that was found but cannot be used.
@@ -205,6 +209,7 @@ impl Vault {
                     own: None,
                     epoch,
                     local: Local::default(),
+                    machine_records: Mutex::default(),
                 })
             }
             Put::Exists => Err(VaultError::Exists { location: store.location() }),
@@ -249,7 +254,16 @@ impl Vault {
         if epoch.public != root.key_pair(vault, epoch.number).public() {
             return Err(VaultError::Forged { location: store.location() });
         }
-        Ok(Self { keys, store, config, root: Some(root), own: None, epoch, local: Local::default() })
+        Ok(Self {
+            keys,
+            store,
+            config,
+            root: Some(root),
+            own: None,
+            epoch,
+            local: Local::default(),
+            machine_records: Mutex::default(),
+        })
     }
 
     /// Opens a vault as one of its machines, which can write, and read its own catalogues, but no data.
@@ -267,7 +281,16 @@ impl Vault {
             return Err(VaultError::Forged { location: store.location() });
         }
         let epoch = newest_epoch(&*store, &config, &keys)?;
-        Ok(Self { store, config, keys, root: None, own: Some(own), epoch, local: Local::default() })
+        Ok(Self {
+            store,
+            config,
+            keys,
+            root: None,
+            own: Some(own),
+            epoch,
+            local: Local::default(),
+            machine_records: Mutex::default(),
+        })
     }
 
     /// Says what this machine keeps of the vault, and how many requests it has in flight.
@@ -376,12 +399,24 @@ impl Vault {
 
     /// A machine's record, when there is one that the maintenance key signed.
     pub fn machine(&self, machine: MachineId) -> Result<Option<MachineRecord>, VaultError> {
+        if let Some(record) = self.remembered().get(&machine) {
+            return Ok(Some(record.clone()));
+        }
         let name = MachineRecord::name_of(machine);
         match self.store.get(&name, OBJECT_BYTES_MAX) {
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
-            Ok(bytes) => self.read_machine(name, &bytes).map(Some),
+            Ok(bytes) => {
+                let record = self.read_machine(name, &bytes)?;
+                self.remembered().insert(machine, record.clone());
+                Ok(Some(record))
+            }
         }
+    }
+
+    /// Machine records never change, so each is read once.
+    fn remembered(&self) -> MutexGuard<'_, HashMap<MachineId, MachineRecord>> {
+        self.machine_records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_machine(&self, name: ObjectName, bytes: &[u8]) -> Result<MachineRecord, VaultError> {
@@ -392,14 +427,16 @@ impl Vault {
     /// Every machine that the vault knows.
     pub fn machines(&self) -> Result<Vec<MachineRecord>, VaultError> {
         let mut machines = Vec::new();
-        for info in self.store.list_all(machine::PREFIX)? {
-            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
-            match self.read_machine(info.name, &bytes) {
+        let listed = self.store.list_all(machine::PREFIX)?;
+        self.read_kept(machine::PREFIX, &listed, &mut |info, bytes| {
+            match self.read_machine(info.name.clone(), &bytes?) {
                 Ok(record) => machines.push(record),
                 // FORMAT.md: what the maintenance key did not sign counts as absent.
                 Err(error) => tracing::warn!(%error, "A machine record is ignored"),
             }
-        }
+            Ok(())
+        })?;
+        self.remembered().extend(machines.iter().map(|record| (record.machine, record.clone())));
         Ok(machines)
     }
 

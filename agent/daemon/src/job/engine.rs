@@ -21,7 +21,7 @@ use nightkeep_vault::id::{MachineId as VaultMachineId, VaultId};
 use nightkeep_vault::keys::{MachineKeys, VaultKeys};
 use nightkeep_vault::record::point::CivilTime;
 use nightkeep_vault::store::{LocationError, Store, open_location};
-use nightkeep_vault::vault::{Pins, Vault, VaultError};
+use nightkeep_vault::vault::{Local, Pins, Vault, VaultError};
 use nightkeep_wire::desired::{AppliedPlan, MachineSettings};
 use nightkeep_wire::enrol::{MACHINE_SECRETS_INFO, VaultGrant};
 use nightkeep_wire::exclusions::ExclusionList;
@@ -61,6 +61,8 @@ pub(crate) struct Run {
     pub(crate) hostname: String,
     /// The zone of the schedule.
     pub(crate) zone: Tz,
+    /// Where caches of vaults lie.
+    pub(crate) cache: PathBuf,
     /// Folders of our own, left out.
     pub(crate) own_folders: Vec<PathBuf>,
     /// Dates on which this plan made recovery points, as far as the state remembers; none when it lost its memory.
@@ -192,7 +194,7 @@ fn open_vault(
         vault_public: SealingPublicKey(*grant.public_key.as_bytes()),
         maintenance_public: VerifyingKey(*grant.maintenance_key.as_bytes()),
     };
-    Ok(Arc::new(Vault::open_machine(store, &pins, keys, own)?))
+    Ok(Arc::new(Vault::open_machine(store, &pins, keys, own)?.with_local(Local::in_dir(&run.cache))))
 }
 
 /// Opens what the host sealed to this machine: `K_id || K_chunk || K_index`.

@@ -170,6 +170,9 @@ pub struct Point {
     bytes: Vec<u8>,
 }
 
+/// Where points lie.
+pub const PREFIX: &str = "s/";
+
 /// Where a point of a machine lies.
 pub fn name_of(machine: MachineId, sequence: u64) -> ObjectName {
     super::name(format!("s/{machine}/{sequence:016x}"))

@@ -7,12 +7,13 @@ use crate::codec::Time;
 use crate::crypto::VerifyingKey;
 use crate::id::MachineId;
 use crate::object::{OBJECT_BYTES_MAX, ObjectError};
+use crate::record::machine::MachineRecord;
 use crate::record::partial;
-use crate::record::point::Point;
+use crate::record::point::{self, Point};
 use crate::record::retention::{self, Action, RetentionRecord};
 use crate::record::session::{Outcome, SessionRecord, State};
 use crate::record::{number_of, points_prefix};
-use crate::store::{ObjectName, StoreError};
+use crate::store::{ObjectInfo, ObjectName, StoreError};
 use std::collections::BTreeMap;
 
 /// Where a point stands with retention.
@@ -53,27 +54,68 @@ impl Points {
     }
 }
 
+/// So many machines are listed one by one.
+const FEW_MACHINES: usize = 2;
+
 impl Vault {
     /// The points of a machine with their retention, oldest first.
     pub fn points(&self, machine: MachineId) -> Result<Points, VaultError> {
-        let mut points = Points::default();
         let listed = self.store.list_all(&points_prefix(machine))?;
         if listed.is_empty() {
-            return Ok(points);
+            return Ok(Points::default());
         }
-        let signer = self.verifying_key(machine)?;
         let retention = self.retention(machine)?;
-        for info in listed {
-            match self.read_point(&info.name, signer) {
+        self.points_listed(machine, &listed, &retention)
+    }
+
+    /// The points of some machines, machine by machine; those of many from one listing of all.
+    pub fn points_of(
+        &self,
+        machines: &[MachineRecord],
+        visit: &mut dyn FnMut(&MachineRecord, Points),
+    ) -> Result<(), VaultError> {
+        if machines.len() <= FEW_MACHINES {
+            for record in machines {
+                visit(record, self.points(record.machine)?);
+            }
+            return Ok(());
+        }
+        let mut listed = by_machine(self.store.list_all(point::PREFIX)?);
+        let mut records = by_machine(self.store.list_all(retention::PREFIX)?);
+        let of = |prefix, machine| format!("{prefix}{machine}/");
+        let prefixes = listed.iter().map(|(machine, infos)| (of(point::PREFIX, machine), infos));
+        let prefixes = prefixes.chain(records.iter().map(|(machine, infos)| (of(retention::PREFIX, machine), infos)));
+        self.prefetch(prefixes)?;
+        for record in machines {
+            let points = listed.entry(record.machine).or_default();
+            let retention = self.retention_listed(record.machine, records.entry(record.machine).or_default())?;
+            visit(record, self.points_listed(record.machine, points, &retention)?);
+        }
+        Ok(())
+    }
+
+    fn points_listed(
+        &self,
+        machine: MachineId,
+        listed: &[ObjectInfo],
+        retention: &BTreeMap<u64, Retained>,
+    ) -> Result<Points, VaultError> {
+        let mut points = Points::default();
+        let signer = self.verifying_key(machine)?;
+        self.read_kept(&points_prefix(machine), listed, &mut |info, bytes| {
+            match bytes.map_err(VaultError::from).and_then(|bytes| self.open_point(&info.name, bytes, signer)) {
                 Ok(point) => {
                     let retained = retention.get(&point.header.sequence).copied().unwrap_or_default();
                     points.points.push(ListedPoint { point, retained });
                 }
                 Err(VaultError::Store(StoreError::NotFound { .. })) => {}
-                Err(error @ VaultError::Object { .. }) => points.problems.push(Problem { name: info.name, error }),
+                Err(error @ VaultError::Object { .. }) => {
+                    points.problems.push(Problem { name: info.name.clone(), error });
+                }
                 Err(error) => return Err(error),
             }
-        }
+            Ok(())
+        })?;
         Ok(points)
     }
 
@@ -128,24 +170,32 @@ impl Vault {
         Ok(record.is_ok_and(|record| record.state == State::Closed(Outcome::Discarded)))
     }
 
-    fn read_point(&self, name: &ObjectName, signer: Option<VerifyingKey>) -> Result<Point, VaultError> {
-        let bytes = self.store.get(name, OBJECT_BYTES_MAX)?;
+    fn open_point(&self, name: &ObjectName, bytes: Vec<u8>, signer: Option<VerifyingKey>) -> Result<Point, VaultError> {
         let object = |source| VaultError::Object { name: name.clone(), source };
         let signer = signer.ok_or(ObjectError::Signature).map_err(object)?;
         Point::open(self.id(), name, bytes, &self.keys, signer).map_err(object)
     }
 
     fn retention(&self, machine: MachineId) -> Result<BTreeMap<u64, Retained>, VaultError> {
+        let listed = self.store.list_all(&format!("{}{machine}/", retention::PREFIX))?;
+        self.retention_listed(machine, &listed)
+    }
+
+    fn retention_listed(
+        &self,
+        machine: MachineId,
+        listed: &[ObjectInfo],
+    ) -> Result<BTreeMap<u64, Retained>, VaultError> {
         let mut all: BTreeMap<u64, Retained> = BTreeMap::new();
-        for info in self.store.list_all(&format!("{}{machine}/", retention::PREFIX))? {
-            let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
+        self.read_kept(&format!("{}{machine}/", retention::PREFIX), listed, &mut |info, bytes| {
+            let bytes = bytes?;
             let maintenance = self.config.maintenance_public;
             let opened = RetentionRecord::open(self.id(), &info.name, &bytes, &self.keys, maintenance);
             let Ok(record) = opened.inspect_err(|error| {
                 // FORMAT.md: as if absent. What it would have dropped stays.
                 tracing::warn!(name = %info.name, %error, "A retention record is ignored");
             }) else {
-                continue;
+                return Ok(());
             };
             let retained = all.entry(record.sequence).or_default();
             retained.records = retained.records.max(record.counter + 1);
@@ -156,7 +206,8 @@ impl Vault {
                 Action::Hold => retained.held = true,
                 Action::Release => retained.held = false,
             }
-        }
+            Ok(())
+        })?;
         Ok(all)
     }
 
@@ -178,15 +229,14 @@ impl Vault {
 
     /// Finds a point by its id, or the start of it, among the visible points of all machines, or of one.
     pub fn find_point(&self, id: &str, machine: Option<MachineId>) -> Result<Vec<Point>, VaultError> {
-        let machines = match machine {
-            Some(machine) => vec![machine],
-            None => self.machines()?.into_iter().map(|record| record.machine).collect(),
-        };
         let mut found = Vec::new();
-        for machine in machines {
-            let points = self.points(machine)?;
+        let mut search = |points: Points| {
             let matching = points.visible().filter(|listed| listed.point.id.to_string().starts_with(id));
             found.extend(matching.map(|listed| listed.point.clone()));
+        };
+        match machine {
+            Some(machine) => search(self.points(machine)?),
+            None => self.points_of(&self.machines()?, &mut |_, points| search(points))?,
         }
         Ok(found)
     }
@@ -197,9 +247,13 @@ impl Vault {
         let retained = self.store.list_all(&format!("{}{machine}/", retention::PREFIX))?;
         let newest_record = retained.iter().filter_map(|info| sequence_of_record(&info.name)).max().unwrap_or(0);
         let Some(newest) = listed.last() else { return Ok((newest_record, [0; 32])) };
-        let bytes = self.store.get(&newest.name, OBJECT_BYTES_MAX)?;
+        let mut hash = [0; 32];
+        self.read_kept(&points_prefix(machine), std::slice::from_ref(newest), &mut |_, bytes| {
+            hash = *blake3::hash(&bytes?).as_bytes();
+            Ok(())
+        })?;
         let sequence = number_of(&newest.name).unwrap_or(0).max(newest_record);
-        Ok((sequence, *blake3::hash(&bytes).as_bytes()))
+        Ok((sequence, hash))
     }
 }
 
@@ -210,6 +264,18 @@ fn is_superseded(partial: &Point, points: &Points) -> bool {
         let point = &listed.point.header;
         point.source == header.source && point.sequence >= header.sequence
     })
+}
+
+/// A listing of `<prefix>/<machine>/…`, machine by machine.
+fn by_machine(listed: Vec<ObjectInfo>) -> BTreeMap<MachineId, Vec<ObjectInfo>> {
+    let mut machines: BTreeMap<MachineId, Vec<ObjectInfo>> = BTreeMap::new();
+    for info in listed {
+        let machine = info.name.as_str().split('/').nth(1).and_then(|machine| machine.parse().ok());
+        if let Some(machine) = machine {
+            machines.entry(machine).or_default().push(info);
+        }
+    }
+    machines
 }
 
 fn sequence_of_record(name: &ObjectName) -> Option<u64> {

@@ -13,7 +13,7 @@ use crate::record::number_of;
 use crate::record::segment::{self, Segment};
 use crate::store::{ObjectInfo, ObjectName, Put, StoreError};
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Why a segment may be believed.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,9 @@ enum Trust {
     /// A generation lists it with this hash.
     Hash([u8; 32]),
 }
+
+/// Under this prefix segments of this machine are kept until its index takes them in.
+const OWN_SEGMENTS: &str = "own-segments/";
 
 /// Index segments, and those that cannot be used.
 #[derive(Debug, Default)]
@@ -89,7 +92,11 @@ impl Vault {
             generation.verified_segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
         let mut writers = BTreeMap::new();
         let mut live = Vec::new();
-        for info in self.store.list_all(segment::PREFIX)? {
+        let listed = self.store.list_all(segment::PREFIX)?;
+        if self.own.is_none() {
+            self.remember_writers(&listed)?;
+        }
+        for info in listed {
             let Some(writer) = Segment::writer_of(&info.name).filter(|_| !replaced.contains(info.name.as_str())) else {
                 continue;
             };
@@ -106,6 +113,13 @@ impl Vault {
             }
         }
         Ok(live)
+    }
+
+    /// Reads the records of many unknown writers by one listing instead of one by one.
+    fn remember_writers(&self, listed: &[ObjectInfo]) -> Result<(), VaultError> {
+        let writers: BTreeSet<MachineId> = listed.iter().filter_map(|info| Segment::writer_of(&info.name)).collect();
+        let unknown = writers.iter().filter(|writer| !self.remembered().contains_key(*writer)).count();
+        if unknown > 2 { self.machines().map(drop) } else { Ok(()) }
     }
 
     /// How far segments of `writer` that nobody verified are trusted.
@@ -167,9 +181,8 @@ impl Vault {
         }
         let new: Vec<_> = live.iter().filter(|(info, _)| builder.taken(info.name.as_str()).is_none()).collect();
         let infos: Vec<ObjectInfo> = new.iter().map(|(info, _)| info.clone()).collect();
-        let mut trusts = new.iter().map(|(_, trust)| *trust);
-        self.fetch(&infos, &mut |info, bytes| {
-            let trust = trusts.next().unwrap_or(Trust::None);
+        self.fetch_unless_kept(OWN_SEGMENTS, &infos, &mut |info, bytes| {
+            let trust = known.get(info.name.as_str()).copied().unwrap_or(Trust::None);
             let bytes = match bytes {
                 // A collector replaced it meanwhile. A writer sends again what it does not find.
                 Err(StoreError::NotFound { name }) if reader.is_some() => {
@@ -191,7 +204,16 @@ impl Vault {
                 }
             }
         })?;
-        Ok(builder.finish()?)
+        let index = builder.finish()?;
+        if reader.is_some() {
+            self.drop_kept(OWN_SEGMENTS);
+        }
+        Ok(index)
+    }
+
+    /// Keeps a segment that this machine wrote, for its next index.
+    pub(crate) fn keep_segment(&self, name: &ObjectName, bytes: &[u8]) {
+        self.keep(OWN_SEGMENTS, name, bytes);
     }
 }
 

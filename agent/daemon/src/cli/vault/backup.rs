@@ -85,7 +85,7 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
     let began = std::time::Instant::now();
     let excludes =
         Excludes::new(&args.exclude).map_err(|error| Failure::usage(format!("{:#}", anyhow::Error::from(error))))?;
-    let vault = Arc::new(open::owner(&args.vault)?);
+    let vault = Arc::new(open::owner(&args.vault, globals)?);
     let roots = args.paths.iter().map(|path| root_of(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let entire_machine = roots.iter().any(Vec::is_empty);
     let mut skip = backup::own_folders(&vault.store().location());

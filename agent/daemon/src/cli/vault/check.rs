@@ -42,7 +42,7 @@ struct AffectedDocument {
 
 /// Checks the vault; problems make it fail.
 pub(super) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
-    let vault = Arc::new(open::owner(&args.vault)?);
+    let vault = Arc::new(open::owner_uncached(&args.vault)?);
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(8);
     let options = CheckOptions { read_data: args.read_data, workers };
     let (watcher, stop) = (Watcher::new(json), stop_on_signal());

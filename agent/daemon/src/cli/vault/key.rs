@@ -32,7 +32,7 @@ struct DoneDocument {
 
 /// Runs one key command.
 pub(super) fn run(args: &KeyArgs, json: bool) -> anyhow::Result<Exit> {
-    let mut vault = open::owner(&args.vault)?;
+    let mut vault = open::owner_uncached(&args.vault)?;
     match &args.command {
         KeyCommand::Add { new_passphrase_file, label } => add(&vault, new_passphrase_file.as_deref(), label, json),
         KeyCommand::Remove { slot } => remove(&vault, slot, json),

@@ -9,6 +9,7 @@ use nightkeep_vault::vault::ListedPoint;
 use serde::Serialize;
 
 use super::{open, text};
+use crate::cli::args::Globals;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
@@ -37,14 +38,13 @@ struct PointDocument {
 }
 
 /// Lists the recovery points, oldest first.
-pub(super) fn points(flags: &VaultFlags, json: bool) -> anyhow::Result<Exit> {
-    let vault = open::owner(flags)?;
+pub(super) fn points(flags: &VaultFlags, globals: &Globals) -> anyhow::Result<Exit> {
+    let (vault, json) = (open::owner(flags, globals)?, globals.json);
     let (mut points, mut unusable) = (Vec::new(), 0);
-    for machine in open::machines(&vault, flags)? {
-        let listed = vault.points(machine.machine)?;
+    vault.points_of(&open::machines(&vault, flags)?, &mut |_, listed| {
         unusable += listed.problems.len();
         points.extend(listed.visible().cloned());
-    }
+    })?;
     points.sort_by_key(|listed| (listed.point.header.finished.at, listed.point.header.sequence));
     if json {
         output::json(&PointsDocument { points: points.iter().map(document).collect() });
@@ -112,8 +112,8 @@ struct EntryDocument {
 }
 
 /// Lists what a recovery point holds.
-pub(super) fn entries(args: &LsArgs, json: bool) -> anyhow::Result<Exit> {
-    let vault = Arc::new(open::owner(&args.vault)?);
+pub(super) fn entries(args: &LsArgs, globals: &Globals) -> anyhow::Result<Exit> {
+    let (vault, json) = (Arc::new(open::owner(&args.vault, globals)?), globals.json);
     let point = open::point(&vault, &args.vault, &args.point)?;
     let id = point.id.to_string();
     let reader = CatalogueReader::open(Arc::new(BlockReader::new(vault)), point)?;

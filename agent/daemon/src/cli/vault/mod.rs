@@ -24,9 +24,9 @@ pub(crate) fn run(command: &VaultCommand, globals: &Globals) -> anyhow::Result<E
     match command {
         VaultCommand::Init(args) => init::run(args, json),
         VaultCommand::Backup(args) => backup::run(args, globals),
-        VaultCommand::Points(args) => list::points(&args.vault, json),
-        VaultCommand::Ls(args) => list::entries(args, json),
-        VaultCommand::Restore(args) => restore::run(args, json),
+        VaultCommand::Points(args) => list::points(&args.vault, globals),
+        VaultCommand::Ls(args) => list::entries(args, globals),
+        VaultCommand::Restore(args) => restore::run(args, globals),
         VaultCommand::Check(args) => check::run(args, json),
         VaultCommand::Verify(args) => check::run(&CheckArgs { vault: args.vault.clone(), read_data: true }, json),
         VaultCommand::Explain(args) => retention::explain(args, json),

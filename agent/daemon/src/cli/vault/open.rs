@@ -5,15 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use nightkeep_platform::paths::Paths;
 use nightkeep_vault::id::MachineId;
 use nightkeep_vault::keys::parse_key_text;
 use nightkeep_vault::record::machine::MachineRecord;
 use nightkeep_vault::record::point::Point;
 use nightkeep_vault::store::{Store, open_location};
-use nightkeep_vault::vault::{Vault, is_point_prefix};
+use nightkeep_vault::vault::{Local, Vault, is_point_prefix};
 
+use crate::cli::args::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::vault_args::VaultFlags;
+
+/// Nothing kept, but many requests in flight.
+const UNCACHED: Local = Local { cache: None, requests: 16 };
 
 /// The variable that may hold the passphrase.
 const PASSPHRASE: &str = "NIGHTKEEP_PASSPHRASE";
@@ -23,17 +28,23 @@ pub(super) fn store(flags: &VaultFlags) -> anyhow::Result<Arc<dyn Store>> {
     open_location(&flags.vault).map_err(|error| Failure::usage(error.to_string()).into())
 }
 
-/// Opens the vault as its owner.
-pub(super) fn owner(flags: &VaultFlags) -> anyhow::Result<Vault> {
+/// Opens the vault as its owner, with the caches of the state directory.
+pub(super) fn owner(flags: &VaultFlags, globals: &Globals) -> anyhow::Result<Vault> {
+    let state = globals.state_dir.clone().unwrap_or_else(|| Paths::standard().state);
+    Ok(owner_uncached(flags)?.with_local(Local::in_dir(state.join("cache"))))
+}
+
+/// Opens the vault as its owner, for a command that must see what the storage has, not what was read once.
+pub(super) fn owner_uncached(flags: &VaultFlags) -> anyhow::Result<Vault> {
     let store = store(flags)?;
     let config = Vault::read_config(&*store)?;
     if let Some(file) = &flags.key_file {
         let (vault, root) = parse_key_text(&read_text(file)?).map_err(|error| wrong_key_file(file, &error))?;
-        return Ok(Vault::open_owner(store, vault, root)?);
+        return Ok(Vault::open_owner(store, vault, root)?.with_local(UNCACHED));
     }
     let passphrase = passphrase(flags.passphrase_file.as_deref(), PASSPHRASE, "Passphrase: ")?;
     let root = Vault::unlock(&*store, config.vault, &passphrase)?;
-    Ok(Vault::open_owner(store, config.vault, root)?)
+    Ok(Vault::open_owner(store, config.vault, root)?.with_local(UNCACHED))
 }
 
 fn wrong_key_file(file: &Path, error: &dyn std::error::Error) -> Failure {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::progress::{FindingDocument, Watcher, stop_on_signal};
 use super::{list, open, text};
+use crate::cli::args::Globals;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
@@ -26,9 +27,9 @@ struct Document {
 }
 
 /// Restores.
-pub(super) fn run(args: &RestoreArgs, json: bool) -> anyhow::Result<Exit> {
-    let began = std::time::Instant::now();
-    let vault = Arc::new(open::owner(&args.vault)?);
+pub(super) fn run(args: &RestoreArgs, globals: &Globals) -> anyhow::Result<Exit> {
+    let (began, json) = (std::time::Instant::now(), globals.json);
+    let vault = Arc::new(open::owner(&args.vault, globals)?);
     let point = open::point(&vault, &args.vault, &args.point)?;
     let options = RestoreOptions {
         target: args.target.clone(),

@@ -34,7 +34,7 @@ struct ExplainedPoint {
 
 /// Says of every point what the default rules decide on a day, and why.
 pub(super) fn explain(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
-    let vault = open::owner(&args.vault)?;
+    let vault = open::owner_uncached(&args.vault)?;
     let now = match args.on {
         None => Utc::now(),
         Some(day) => end_of_day(day).context("that day does not exist in this machine's zone")?,
@@ -129,7 +129,7 @@ fn change(
     action: Action,
     where_: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let vault = open::owner(&args.vault)?;
+    let vault = open::owner_uncached(&args.vault)?;
     let candidates = candidates(&vault, &args.vault)?;
     let mut chosen = Vec::new();
     for text in &args.points {
@@ -163,11 +163,10 @@ fn change(
 
 fn candidates(vault: &Vault, flags: &VaultFlags) -> anyhow::Result<Vec<ListedPoint>> {
     let mut all = Vec::new();
-    for machine in vault.machines()? {
-        if flags.machine.as_ref().is_none_or(|name| *name == machine.name) {
-            let points = vault.points(machine.machine)?.points;
-            all.extend(points.into_iter().filter(|listed| !listed.retained.forgotten));
-        }
-    }
+    let mut machines = vault.machines()?;
+    machines.retain(|machine| flags.machine.as_ref().is_none_or(|name| *name == machine.name));
+    vault.points_of(&machines, &mut |_, points| {
+        all.extend(points.points.into_iter().filter(|listed| !listed.retained.forgotten));
+    })?;
     Ok(all)
 }

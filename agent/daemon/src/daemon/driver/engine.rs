@@ -56,6 +56,7 @@ impl Driver<'_> {
             machine_root: config.machine_root.clone().unwrap_or_else(|| "/".into()),
             hostname: self.core.facts.hostname.clone(),
             zone: zone.unwrap_or(chrono_tz::UTC),
+            cache: places.cache(),
             own_folders: vec![places.state.clone(), places.identity.clone(), places.log.clone()],
             workers: config.jobs.workers,
             patience: Duration::from_secs(config.link.storage_patience_seconds),
