@@ -75,7 +75,7 @@ pub(crate) fn run(shared: &Shared<'_>, walk: Walk, parents: &Parents) -> Result<
 
 /// The error is what the run tells of; that a partial point could not be written is only noted.
 fn keep_confirmed(mut catalogue: CatalogueStage<'_>, error: &BackupError) {
-    if matches!(error, BackupError::Stopped(StopKind::Discard)) {
+    if matches!(error, BackupError::Stopped(StopKind::Discard)) || catalogue.meta.has_lost() {
         return;
     }
     if let Err(error) = catalogue.settle_now().and_then(|()| catalogue.write_partial()) {

@@ -22,12 +22,13 @@ pub(crate) struct MetaPacker<'a> {
     open: Option<PackWriter>,
     written: HashSet<BlobId>,
     packs: BTreeSet<PackId>,
+    lost: bool,
 }
 
 impl<'a> MetaPacker<'a> {
     pub(crate) fn new(shared: &'a Shared<'a>, parents: ParentBlobs) -> Result<Self, BackupError> {
         let seal = SealStage::new(shared)?;
-        Ok(Self { shared, parents, seal, open: None, written: HashSet::new(), packs: BTreeSet::new() })
+        Ok(Self { shared, parents, seal, open: None, written: HashSet::new(), packs: BTreeSet::new(), lost: false })
     }
 
     pub(crate) fn catalogue_id(&self, plain: &[u8]) -> BlobId {
@@ -60,7 +61,7 @@ impl<'a> MetaPacker<'a> {
     }
 
     fn put(&mut self, group: u16, block_type: BlockType, id: BlobId, plain: Vec<u8>) -> Result<(), BackupError> {
-        if self.reuse(&id) || !self.written.insert(id) {
+        if self.reuse(&id) || self.written.contains(&id) {
             return Ok(());
         }
         if plain.len() > BLOCK_BYTES_MAX {
@@ -73,6 +74,7 @@ impl<'a> MetaPacker<'a> {
         }
         let shared = self.shared;
         self.open.get_or_insert_with(|| new_meta_pack(shared)).append(group, block);
+        self.written.insert(id);
         Ok(())
     }
 
@@ -80,9 +82,16 @@ impl<'a> MetaPacker<'a> {
     pub(crate) fn flush(&mut self) -> Result<(), BackupError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let pack = open.finish(&self.shared.session.vault().keys().index);
-        self.shared.session.put_pack(Area::Meta, &pack)?;
+        let put = self.shared.session.put_pack(Area::Meta, &pack);
+        self.lost |= put.is_err();
+        put?;
         self.packs.insert(pack.id);
         Ok(())
+    }
+
+    /// Whether a pack could not be put: then some of what counts as written is not, and nothing may name it.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost
     }
 
     /// The packs of everything written or reused so far. Call [`MetaPacker::flush`] before.

@@ -87,9 +87,9 @@ impl FileJob {
         if state.failed.is_some() {
             return Ok(());
         }
-        let written = self.opened(shared, &mut state).and_then(|file| {
-            write_at(file, bytes, offset).map_err(|source| self.refused(Operation::Write, source))
-        });
+        let written = self
+            .opened(shared, &mut state)
+            .and_then(|file| write_at(file, bytes, offset).map_err(|source| self.refused(Operation::Write, source)));
         written.or_else(|error| {
             state.failed = Some((FindingKind::Unrestored, super::chain(&error)));
             shared.target.check_space(&error)

@@ -35,13 +35,7 @@ fn left_file(job: &FileJob) -> Option<File> {
     Some(file)
 }
 
-fn is_there(
-    file: &mut File,
-    piece: &Piece,
-    start: u64,
-    key: &[u8; 32],
-    buffer: &mut Vec<u8>,
-) -> std::io::Result<bool> {
+fn is_there(file: &mut File, piece: &Piece, start: u64, key: &[u8; 32], buffer: &mut Vec<u8>) -> std::io::Result<bool> {
     file.seek(SeekFrom::Start(start))?;
     match piece {
         Piece::Chunk { bytes, .. } if *bytes > BLOCK_BYTES_MAX as u64 => Ok(false),

@@ -114,8 +114,7 @@ impl Target {
             // Removing the marker touched the target's own time, which may have been restored.
             let (kind, modified) = (FileKind::Directory, meta.modified);
             let known = Known { uid: meta.uid, gid: meta.gid, mode: meta.mode };
-            let attributes =
-                Attributes { kind, mode: meta.mode, uid: meta.uid, gid: meta.gid, modified, xattrs: &[] };
+            let attributes = Attributes { kind, mode: meta.mode, uid: meta.uid, gid: meta.gid, modified, xattrs: &[] };
             self.root.set_own_attributes(&attributes, Some(known));
         }
         self.root.sync().map_err(failed)

@@ -145,10 +145,7 @@ impl Sender<'_> {
 }
 
 /// Runs `walk` with threads that write what it sends.
-pub(crate) fn run(
-    shared: &Shared<'_>,
-    walk: impl FnOnce(&Sender<'_>) -> Result<(), RunError>,
-) -> Result<(), RunError> {
+pub(crate) fn run(shared: &Shared<'_>, walk: impl FnOnce(&Sender<'_>) -> Result<(), RunError>) -> Result<(), RunError> {
     let (windows, incoming) = crossbeam_channel::bounded(WINDOWS_WAITING);
     let (closing, closed) = crossbeam_channel::bounded(WINDOWS_WAITING + 1);
     let (jobs, work) = crossbeam_channel::bounded(FETCHERS * 8);
@@ -246,11 +243,7 @@ fn fetch_blocks(
 }
 
 /// Opens, verifies and writes, until the fetchers have ended. After a failure it only drains.
-fn write(
-    shared: &Shared<'_>,
-    budget: &Budget,
-    work: &crossbeam_channel::Receiver<Job>,
-) -> Result<(), RunError> {
+fn write(shared: &Shared<'_>, budget: &Budget, work: &crossbeam_channel::Receiver<Job>) -> Result<(), RunError> {
     let mut buffers = Buffers::default();
     for job in work {
         if !shared.has_failed() {
