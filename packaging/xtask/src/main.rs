@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod demo;
 mod items;
+mod outside;
 mod run;
 mod soak;
 mod test;

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::{run, workspace};
+use crate::{outside, run, workspace};
 
 /// Crates whose tests start the binaries of others.
 const WHOLE: &[&str] = &["nightkeep-e2e", "nightkeep-harness"];
@@ -18,6 +18,9 @@ const WHOLE: &[&str] = &["nightkeep-e2e", "nightkeep-harness"];
 /// Builds the binaries they start, and everybody's tests with them: asked for together, both share one set of features,
 /// so no dependency is compiled twice.
 const BUILD_WHOLE: &[&str] = &["build", "--locked", "--workspace", "--bins", "--tests"];
+
+/// Where the tests against servers of the world outside are.
+const WORLD: &[&str] = &["-p", "nightkeep-e2e", "--test", "cloud"];
 
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
@@ -46,7 +49,7 @@ struct Count {
 /// Runs the tests asked for.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.suite {
-        Some(Suite::World) => bail!("`test world` is not there yet: it comes with the connectors it talks to"),
+        Some(Suite::World) => world(&options.names),
         None => test(&options.package, &options.names),
     }
 }
@@ -65,6 +68,7 @@ fn test(packages: &[String], names: &[String]) -> Result<()> {
     let whole = packages.is_empty() || packages.iter().any(|package| WHOLE.contains(&package.as_str()));
     if whole {
         run::step("build", run::cargo().args(BUILD_WHOLE))?;
+        outside::for_tests();
     }
     let nextest = run::is_there("cargo-nextest", &["nextest"]);
     let mut command = run::cargo();
@@ -79,10 +83,30 @@ fn test(packages: &[String], names: &[String]) -> Result<()> {
     if whole {
         command.env("NIGHTKEEP_BIN_DIR", crate::root().join("target/debug"));
     }
-    let (count, success) = counted(&mut command, nextest)?;
+    finish(&mut command, nextest)
+}
+
+/// Runs the tests that are left out elsewhere because their servers take long to install.
+fn world(names: &[String]) -> Result<()> {
+    outside::for_world();
+    let nextest = run::is_there("cargo-nextest", &["nextest"]);
+    let mut command = run::cargo();
+    command.args(if nextest { ["nextest", "run"].as_slice() } else { &["test"] }).args(["--locked", "--no-fail-fast"]);
+    command.args(WORLD);
+    if nextest {
+        command.args(["--run-ignored", "only", "--"]);
+    } else {
+        command.args(["--", "--ignored"]);
+    }
+    finish(command.args(names), nextest)
+}
+
+/// Runs the command, and ends with the line that counts.
+fn finish(command: &mut Command, nextest: bool) -> Result<()> {
+    let (count, success) = counted(command, nextest)?;
     println!("{} passed, {} failed", count.passed, count.failed);
     if !success {
-        bail!("{} failed", run::shown(&command));
+        bail!("{} failed", run::shown(command));
     }
     Ok(())
 }

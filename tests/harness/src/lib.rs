@@ -9,7 +9,9 @@ pub mod binaries;
 pub mod cluster;
 pub mod compare;
 pub mod process;
+pub mod proxy;
 pub mod rogue;
+pub mod servers;
 pub mod tree;
 pub mod wait;
 

@@ -15,12 +15,13 @@ use nightkeep_engine::backup::{
 use nightkeep_engine::progress::{Phase, Progress as _, Stop};
 use nightkeep_engine::source;
 use nightkeep_rules::sets::{SetHistory, deciding_date};
+use nightkeep_storage::{LocationError, open_location};
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::crypto::{OpenError, SealingPublicKey, Secret, VerifyingKey};
 use nightkeep_vault::id::{MachineId as VaultMachineId, VaultId};
 use nightkeep_vault::keys::{MachineKeys, VaultKeys};
 use nightkeep_vault::record::point::CivilTime;
-use nightkeep_vault::store::{LocationError, Store, open_location};
+use nightkeep_vault::store::Store;
 use nightkeep_vault::vault::{Local, Pins, Vault, VaultError};
 use nightkeep_wire::desired::{AppliedPlan, MachineSettings};
 use nightkeep_wire::enrol::{MACHINE_SECRETS_INFO, VaultGrant};

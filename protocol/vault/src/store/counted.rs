@@ -144,6 +144,10 @@ impl Store for CountedStore {
     fn location(&self) -> String {
         self.inner.location()
     }
+
+    fn parallelism(&self) -> usize {
+        self.inner.parallelism()
+    }
 }
 
 #[cfg(test)]

@@ -139,6 +139,11 @@ pub trait Store: Send + Sync {
 
     /// The location, for messages.
     fn location(&self) -> String;
+
+    /// How many calls are worth having in flight at once; more gain nothing. Storage behind a network says more than a disk.
+    fn parallelism(&self) -> usize {
+        2
+    }
 }
 
 /// A location that names no store.

@@ -1,6 +1,7 @@
 //! `init`: makes a vault, with a first passphrase.
 
 use anyhow::Context as _;
+use nightkeep_storage::Races;
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::crypto::random;
 use nightkeep_vault::id::VaultId;
@@ -31,6 +32,10 @@ pub(super) fn run(args: &InitArgs, json: bool) -> anyhow::Result<Exit> {
         Err(VaultError::NoVault { .. }) => {}
         Err(error) => return Err(error.into()),
         Ok(_) => return Err(VaultError::Exists { location }.into()),
+    }
+    if nightkeep_storage::is_remote(&location) {
+        // Before anything is asked of the person: a vault's safety stands on this.
+        nightkeep_storage::probe_create_only(&*store, Races::default())?;
     }
     let passphrase =
         open::passphrase(args.vault.passphrase_file.as_deref(), "NIGHTKEEP_PASSPHRASE", "New passphrase: ")?;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use nightkeep_platform::paths::Paths;
+use nightkeep_storage::open_location;
 use nightkeep_vault::id::MachineId;
 use nightkeep_vault::keys::parse_key_text;
 use nightkeep_vault::record::machine::MachineRecord;
 use nightkeep_vault::record::point::Point;
-use nightkeep_vault::store::{Store, open_location};
+use nightkeep_vault::store::Store;
 use nightkeep_vault::vault::{Local, Vault, is_point_prefix};
 
 use crate::cli::args::Globals;
@@ -25,7 +26,8 @@ const PASSPHRASE: &str = "NIGHTKEEP_PASSPHRASE";
 
 /// The store at the location that was asked for.
 pub(super) fn store(flags: &VaultFlags) -> anyhow::Result<Arc<dyn Store>> {
-    open_location(&flags.vault).map_err(|error| Failure::usage(error.to_string()).into())
+    // With its causes: what the environment lacks is in them.
+    open_location(&flags.vault).map_err(|error| Failure::usage(format!("{:#}", anyhow::Error::from(error))).into())
 }
 
 /// Opens the vault as its owner, with the caches of the state directory.
