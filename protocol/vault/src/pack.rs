@@ -291,6 +291,20 @@ impl PackHeader {
         Ok(Self { salt, groups, hash: blake3::hash(&start[..bytes as usize]), bytes })
     }
 
+    /// Reads the header from bytes that begin with it and may hold more.
+    pub fn decode_start(start: &[u8]) -> Result<Self, PackError> {
+        let length = start.get(8..12).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
+        let header = length.and_then(|length| start.get(..length));
+        Self::decode(header.ok_or(PackError::Frame("no pack begins here"))?)
+    }
+
+    /// The machines whose catalogues lie in this pack, as its envelopes name them.
+    pub fn catalogue_machines(&self) -> impl Iterator<Item = MachineId> {
+        let envelopes = self.groups.iter().flat_map(|group| &group.envelopes);
+        let named = envelopes.filter(|(kind, _)| *kind == 2);
+        named.filter_map(|(_, content)| Reader::new(content, "catalogue envelope").array().ok().map(MachineId))
+    }
+
     /// The cipher of every group that `keys` opens; none where no key is at hand.
     pub fn ciphers(
         &self,

@@ -8,4 +8,6 @@ mod gateway;
 mod reports;
 mod requests;
 mod scan;
+mod station;
 mod support;
+mod thief;

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use nightkeep_database::Machine;
+use nightkeep_vault::id::MachineId;
+use nightkeep_vault::pack::{HEADER_READ_BYTES, PackHeader};
 use nightkeep_vault::store::{DiskStore, ObjectName as StoreName, Store};
 use nightkeep_wire::gateway::{LIST_LIMIT_MAX, ListQuery, ListResponse, ObjectEntry, ObjectName};
 use nightkeep_wire::problem::ProblemCode;
 use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::super::{App, AppError};
 use super::{name_part, not_allowed, policy};
@@ -44,7 +47,10 @@ impl App {
         let name = parse(name)?;
         policy::may_read(&name_part(machine), name.as_str()).map_err(not_allowed)?;
         let opened = File::open(self.object_path(&vault, &name)).await;
-        let file = opened.map_err(|error| missing_or(error, &name))?;
+        let mut file = opened.map_err(|error| missing_or(error, &name))?;
+        if name.as_str().starts_with("m/") {
+            own_catalogue(machine, &name, &mut file).await?;
+        }
         let metadata = file.metadata().await.map_err(AppError::storage)?;
         match metadata.is_file() {
             true => Ok(OpenObject { file, len: metadata.len() }),
@@ -62,6 +68,21 @@ impl App {
             metadata if metadata.is_file() => Ok(metadata.len()),
             _ => Err(AppError::new(ProblemCode::NotFound, format!("{name} is not in the vault"))),
         }
+    }
+}
+
+/// Refuses a metadata pack with another machine's catalogue: names of packs do not tell whose they are, envelopes do.
+async fn own_catalogue(machine: &Machine, name: &ObjectName, file: &mut File) -> Result<(), AppError> {
+    let mut start = Vec::new();
+    (&mut *file).take(HEADER_READ_BYTES).read_to_end(&mut start).await.map_err(AppError::storage)?;
+    file.rewind().await.map_err(AppError::storage)?;
+    let own = MachineId(*machine.id.as_bytes());
+    let header = PackHeader::decode_start(&start);
+    match header.is_ok_and(|header| header.catalogue_machines().all(|machine| machine == own)) {
+        true => Ok(()),
+        false => Err(not_allowed(format!(
+            "{name} holds another machine's catalogue: it is read under a restore grant, ask a technician to start the restore"
+        ))),
     }
 }
 
