@@ -10,7 +10,7 @@ use nightkeep_vault::index::Index;
 use nightkeep_vault::pack::{Area, PackError};
 use nightkeep_vault::reader::{BlockReader, CatalogueReader};
 use nightkeep_vault::store::ObjectName;
-use nightkeep_vault::vault::{ListedPoint, Points, Vault, VaultError};
+use nightkeep_vault::vault::{Health, ListedPoint, Points, Vault, VaultError};
 use nightkeep_vault::verify;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -215,6 +215,11 @@ impl Check<'_> {
                     return Err(CheckError::Stopped(kind));
                 }
                 self.report.points += 1;
+                if listed.health == Health::Lost {
+                    let text = "it came after its session was declared over, and a garbage collection took packs it needs; \
+                                what is left of it can be restored, the next backup is whole";
+                    self.problem(listed.point.name(), text);
+                }
                 if let Err(error) = self.point(listed, &mut checked) {
                     self.problem(listed.point.name(), cause(&error));
                 }
@@ -272,6 +277,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Whether one of these blocks holds the chunk: two machines may have sent it at once, and each names its own copy.
+    fn is_named(&self, blocks: &HashSet<(PackId, u32)>, id: &BlobId) -> Result<bool, VaultError> {
+        for place in self.index.places(id)? {
+            if blocks.contains(&(self.index.pack(place.pack)?.id, place.block)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn entry(
         &mut self,
         listed: &ListedPoint,
@@ -300,7 +315,9 @@ impl Check<'_> {
                 Some(None) => false,
                 Some(Some(blocks)) => !blocks.contains(&location.block),
             };
-            if referenced.is_some_and(|referenced| !referenced.contains(&(pack, location.block))) {
+            if let Some(referenced) = referenced
+                && !self.is_named(referenced, id)?
+            {
                 let text = format!("chunk {id} is not among its references; a collection would lose it");
                 self.problem(listed.point.name(), text);
             }

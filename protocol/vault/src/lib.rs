@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod codec;
+pub mod collect;
 pub mod crypto;
 pub mod id;
 pub mod index;

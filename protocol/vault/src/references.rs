@@ -32,6 +32,11 @@ impl Leaf {
         })
     }
 
+    /// The packs and which of their blocks are needed, one bit each, from the lowest.
+    pub fn bitmaps(&self) -> impl Iterator<Item = (PackId, &[u8])> {
+        self.packs.iter().map(|(pack, bitmap)| (*pack, bitmap.as_slice()))
+    }
+
     /// The packs that are needed at all.
     pub fn packs(&self) -> impl Iterator<Item = PackId> {
         self.packs.keys().copied()

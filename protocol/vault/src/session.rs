@@ -1,23 +1,23 @@
 //! A writer's session, from its registration to the recovery point.
 //!
 //! **Invariant**: registered before the generation is read; packs before segments before the point; closed only when
-//! the outcome is known (FORMAT.md, "Write order").
+//! the outcome is known (FORMAT.md, "Write order" and "Collection").
+
+mod commit;
 
 use crate::codec::Time;
 use crate::crypto::random;
-use crate::id::{PointId, SessionId};
+use crate::id::SessionId;
 use crate::keys::MachineKeys;
-use crate::object::OBJECT_BYTES_MAX;
 use crate::pack::{Area, FinishedPack};
 use crate::record::generation::Generation;
 use crate::record::partial;
-use crate::record::point::{self, PointBody, PointHeader};
-use crate::record::points_prefix;
+use crate::record::point::{PointBody, PointHeader};
 use crate::record::segment::{Segment, SegmentPack};
 use crate::record::session::{Outcome, SessionRecord, State};
-use crate::store::{ObjectName, Put, StoreError};
+use crate::store::{ObjectName, StoreError};
 use crate::vault::{Vault, VaultError};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A segment is written when its packs hold this many bytes, so that a lost session loses little.
@@ -26,6 +26,9 @@ const SEGMENT_BYTES: u64 = 1 << 30;
 ///
 /// It also bounds memory: what a segment will say is kept until it is written, and sealed in one piece.
 const SEGMENT_CHUNKS: u64 = 100_000;
+
+/// A heartbeat is due this many seconds after the last; a collector misses it after a day.
+const HEARTBEAT_SECONDS: i64 = 3600;
 
 /// An open session. Shared between the threads that put packs.
 pub struct Session {
@@ -37,6 +40,13 @@ pub struct Session {
     bytes: AtomicU64,
     objects: AtomicU64,
     partials: Mutex<Partials>,
+    /// The number of the next session record, and when the last one was written.
+    records: AtomicU32,
+    last_record: Mutex<Time>,
+    /// Sequence of the machine's last point when the session opened; only an enrolled machine knows to be alone.
+    sequence_before: Option<u64>,
+    /// The point was sent, and nobody answered whether it arrived.
+    in_doubt: AtomicBool,
 }
 
 /// What the session's partial points are numbered by.
@@ -58,6 +68,20 @@ struct Written {
 impl Session {
     /// Registers a session, and only then reads the newest generation.
     pub fn open(vault: Arc<Vault>, machine: MachineKeys, now: Time) -> Result<Self, VaultError> {
+        Self::register(vault, machine, None, now)
+    }
+
+    /// Opens the session that takes over from one that was fenced, and sends again what was lost.
+    pub fn succeed(&self, now: Time) -> Result<Self, VaultError> {
+        Self::register(self.vault.clone(), self.machine.clone(), Some(self.id), now)
+    }
+
+    fn register(
+        vault: Arc<Vault>,
+        machine: MachineKeys,
+        successor_of: Option<SessionId>,
+        now: Time,
+    ) -> Result<Self, VaultError> {
         let id = SessionId(random());
         let session = Self {
             vault,
@@ -68,10 +92,16 @@ impl Session {
             bytes: AtomicU64::new(0),
             objects: AtomicU64::new(0),
             partials: Mutex::default(),
+            records: AtomicU32::new(0),
+            last_record: Mutex::default(),
+            sequence_before: None,
+            in_doubt: AtomicBool::new(false),
         };
-        session.record(0, State::Open, now)?;
+        session.record(State::Open, successor_of, now)?;
         let generation = session.vault.newest_generation()?;
-        Ok(Self { generation, ..session })
+        let alone = session.vault.is_enrolled(session.machine.id);
+        let head = alone.then(|| session.vault.chain_head(session.machine.id)).transpose()?;
+        Ok(Self { generation, sequence_before: head.map(|(sequence, _)| sequence), ..session })
     }
 
     /// The session's id.
@@ -149,44 +179,25 @@ impl Session {
         self.put(&name, &bytes)
     }
 
-    /// Writes the recovery point: with this one put the backup exists. The header's sequence and chain are set here.
-    ///
-    /// Another writer of the same machine may take the sequence first; then the next one is tried, so that two runs of
-    /// one machine leave two points. An identity that is used twice shows by its chain.
-    pub fn commit(&self, mut header: PointHeader, body: &PointBody, now: Time) -> Result<PointId, VaultError> {
-        self.write_segment()?;
-        header.session = self.id;
-        header.base = self.generation.number;
-        loop {
-            let (sequence, previous) = self.vault.chain_head(self.machine.id)?;
-            header.sequence = sequence + 1;
-            header.previous = previous;
-            let (bytes, id) = point::seal(self.vault.id(), &header, body, self.vault.keys(), &self.machine);
-            let name = point::name_of(self.machine.id, header.sequence);
-            if self.put_point(&name, &bytes)? == Put::Created {
-                self.close(Outcome::Committed, now)?;
-                return Ok(id);
+    /// Tells that the session lives, when its last record is old enough. Decides only how long its packs are kept.
+    pub fn heartbeat(&self, now: Time) -> Result<(), VaultError> {
+        {
+            let mut last = self.last_record.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.seconds.abs_diff(last.seconds) < HEARTBEAT_SECONDS.unsigned_abs() {
+                return Ok(());
             }
+            *last = now;
         }
+        self.record(State::Heartbeat, None, now)
     }
 
-    /// Puts the point; an answer that was lost counts as created when the bytes there are ours.
-    fn put_point(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, VaultError> {
-        let put = self.vault.store().put_create(name, bytes)?;
-        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.objects.fetch_add(1, Ordering::Relaxed);
-        match put {
-            Put::Exists if self.vault.store().get(name, OBJECT_BYTES_MAX)? != bytes => Ok(Put::Exists),
-            Put::Created | Put::Exists => {
-                self.vault.keep(&points_prefix(self.machine.id), name, bytes);
-                Ok(Put::Created)
-            }
-        }
-    }
-
-    /// Closes the session. A session whose commit is in doubt is never closed; it is left to be fenced.
+    /// Closes the session. One whose commit is in doubt stays open: it is left to be fenced (W3).
     pub fn close(&self, outcome: Outcome, now: Time) -> Result<(), VaultError> {
-        self.record(1, State::Closed(outcome), now)
+        if self.in_doubt.load(Ordering::Acquire) {
+            tracing::warn!(session = %self.id, "Whether the recovery point arrived is not known; its session stays open");
+            return Ok(());
+        }
+        self.record(State::Closed(outcome), None, now)
     }
 
     /// Takes back what a stopped session put: packs and segments nobody can reference. Needs a store that may delete.
@@ -205,9 +216,12 @@ impl Session {
         self.close(Outcome::Discarded, now)
     }
 
-    fn record(&self, counter: u32, state: State, at: Time) -> Result<(), VaultError> {
+    fn record(&self, state: State, successor_of: Option<SessionId>, at: Time) -> Result<(), VaultError> {
         let (machine, session) = (self.machine.id, self.id);
-        let record = SessionRecord { machine, session, counter, state, base: self.generation.number, at };
+        let counter = self.records.fetch_add(1, Ordering::Relaxed);
+        *self.last_record.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        let base = self.generation.number;
+        let record = SessionRecord { machine, session, counter, state, base, at, successor_of };
         self.put(&record.name(), &record.seal(self.vault.id(), self.vault.keys(), &self.machine))
     }
 

@@ -2,14 +2,18 @@
 //!
 //! **Invariant**: nothing read from the store is believed before it was checked against keys that did not come from it.
 
+mod collection;
 mod fetch;
+mod judge;
 mod kept;
 mod local;
 mod points;
 mod segments;
 
+pub use judge::Judge;
+pub(crate) use judge::by_old;
 pub use local::Local;
-pub use points::{ListedPoint, Points, Retained, is_point_prefix};
+pub use points::{Health, ListedPoint, Points, Retained, is_point_prefix};
 pub use segments::Segments;
 
 use crate::codec::Time;
@@ -103,6 +107,12 @@ pub enum VaultError {
         /// The name.
         name: ObjectName,
     },
+    /// A collector declared the session over and tombstoned packs that the point counts on: the run must send them again.
+    #[error("a garbage collection took {packs} packs away that the new recovery point counts on; run the backup again")]
+    Fenced {
+        /// How many of the packs it references count as lost.
+        packs: usize,
+    },
     /// A key slot cannot be made or used.
     #[error("the key slot cannot be used")]
     Slot(#[source] SlotError),
@@ -163,6 +173,8 @@ pub struct Vault {
     keys: VaultKeys,
     root: Option<CustomerRoot>,
     own: Option<MachineKeys>,
+    /// The maintenance key, where the vault was opened to be kept, without its root.
+    keeper: Option<SigningKey>,
     /// New packs are sealed to this.
     epoch: Epoch,
     local: Local,
@@ -207,6 +219,7 @@ impl Vault {
                     config,
                     root: Some(root),
                     own: None,
+                    keeper: None,
                     epoch,
                     local: Local::default(),
                     machine_records: Mutex::default(),
@@ -260,6 +273,7 @@ impl Vault {
             config,
             root: Some(root),
             own: None,
+            keeper: None,
             epoch,
             local: Local::default(),
             machine_records: Mutex::default(),
@@ -287,6 +301,7 @@ impl Vault {
             keys,
             root: None,
             own: Some(own),
+            keeper: None,
             epoch,
             local: Local::default(),
             machine_records: Mutex::default(),
@@ -297,6 +312,34 @@ impl Vault {
     #[must_use]
     pub fn with_local(self, local: Local) -> Self {
         Self { local, ..self }
+    }
+
+    /// Opens a vault to keep it: to collect and to decide what is retained, with no key to any data or catalogue.
+    pub fn open_keeper(
+        store: Arc<dyn Store>,
+        vault: VaultId,
+        keys: VaultKeys,
+        maintenance: SigningKey,
+    ) -> Result<Self, VaultError> {
+        let config = Self::read_config(&*store)?;
+        if config.vault != vault {
+            return Err(VaultError::WrongKey { location: store.location(), key: vault, found: config.vault });
+        }
+        if config.maintenance_public != maintenance.public() {
+            return Err(VaultError::Forged { location: store.location() });
+        }
+        let epoch = newest_epoch(&*store, &config, &keys)?;
+        Ok(Self {
+            store,
+            config,
+            keys,
+            root: None,
+            own: None,
+            keeper: Some(maintenance),
+            epoch,
+            local: Local::default(),
+            machine_records: Mutex::default(),
+        })
     }
 
     /// The store.
@@ -343,7 +386,10 @@ impl Vault {
     }
 
     fn maintenance(&self, operation: &'static str) -> Result<SigningKey, VaultError> {
-        Ok(self.owner(operation)?.maintenance(self.id()))
+        match &self.keeper {
+            Some(maintenance) => Ok(maintenance.clone()),
+            None => Ok(self.owner(operation)?.maintenance(self.id())),
+        }
     }
 
     fn owner(&self, operation: &'static str) -> Result<&CustomerRoot, VaultError> {
@@ -441,11 +487,16 @@ impl Vault {
     }
 
     /// The key that verifies a machine's points and segments.
-    fn verifying_key(&self, machine: MachineId) -> Result<Option<VerifyingKey>, VaultError> {
+    pub(crate) fn verifying_key(&self, machine: MachineId) -> Result<Option<VerifyingKey>, VaultError> {
         match &self.own {
             Some(own) if own.id == machine => Ok(Some(own.signing.public())),
             Some(_) | None => Ok(self.machine(machine)?.map(|record| record.signing)),
         }
+    }
+
+    /// Whether this vault was opened by a machine that a host enrolled: the only one with these keys.
+    pub(crate) fn is_enrolled(&self, machine: MachineId) -> bool {
+        self.own.as_ref().is_some_and(|own| own.id == machine)
     }
 
     /// `K_meta` of a machine, for reading its catalogues.

@@ -10,7 +10,7 @@ use crate::id::PackId;
 use crate::object::OBJECT_BYTES_MAX;
 use crate::pack::{Area, PackError};
 use crate::reader::BlockReader;
-use crate::record::generation::{Decision, Generation, Keeper};
+use crate::record::generation::{Decision, Generation};
 use crate::record::segment::{self, Segment, SegmentPack};
 use crate::store::ObjectName;
 use crate::vault::{Problem, Vault, VaultError};
@@ -108,22 +108,10 @@ pub fn open_blocks(blocks: &BlockReader, area: Area, id: PackId, bytes: &[u8]) -
 }
 
 fn publish(vault: &Vault, before: Generation, verified: Vec<(String, [u8; 32])>) -> Result<(), VaultError> {
-    let mut next = Generation { number: before.number + 1, previous: before.number, ..before };
     // Nothing is collected here, so nothing is tombstoned and the decision is empty.
-    next.tombstones.clear();
+    let mut next = vault.succeed(before)?;
     next.verified_segments.extend(verified);
     vault.publish(&next)?;
-    let decision = Decision { generation: next.number, packs: Vec::new() };
-    vault.decide(&decision)
-}
-
-impl Vault {
-    /// Writes the decision of a generation; whoever writes it first decides.
-    pub(crate) fn decide(&self, decision: &Decision) -> Result<(), VaultError> {
-        let root = self.root().ok_or(VaultError::NotOwner { operation: "deciding a collection" })?;
-        let keeper = Keeper { vault: self.id(), keys: self.keys() };
-        let bytes = decision.seal(keeper, &root.maintenance(self.id()));
-        self.store().put_create(&Decision::name_of(decision.generation), &bytes)?;
-        Ok(())
-    }
+    vault.decide(&Decision { generation: next.number, packs: Vec::new() })?;
+    Ok(())
 }

@@ -3,6 +3,11 @@
 //! **Invariant**: effects are counted in the order in which they are asked for, so a run with an inline executor meets
 //! the same effect at the same number every time.
 
+mod gate;
+
+pub use gate::{Gate, GateStore};
+
+use nightkeep_vault::codec::Time;
 use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
 use std::ops::Range;
 use std::sync::Arc;
@@ -91,6 +96,10 @@ impl Store for FaultyStore {
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.write(name, || self.inner.delete(name))
+    }
+
+    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
+        self.write(name, || self.inner.sweep(name, at))
     }
 
     fn location(&self) -> String {

@@ -57,6 +57,7 @@ fn known_cause(cause: &(dyn std::error::Error + 'static)) -> Option<(Exit, &'sta
         | VaultError::Pack { .. }
         | VaultError::Missing { .. }
         | VaultError::Conflict { .. }
+        | VaultError::Fenced { .. }
         | VaultError::Slot(_)
         | VaultError::Index(_)
         | VaultError::Store(_) => Some((Exit::Failed, "vault")),

@@ -90,7 +90,9 @@ pub(super) fn class_of_vault(error: &VaultError, refusal: Option<ProblemCode>) -
             ErrorClass::Credentials
         }
         VaultError::Index(_) => ErrorClass::Machine,
-        VaultError::Exists { .. } | VaultError::Conflict { .. } | VaultError::Slot(_) => ErrorClass::Internal,
+        VaultError::Exists { .. } | VaultError::Conflict { .. } | VaultError::Fenced { .. } | VaultError::Slot(_) => {
+            ErrorClass::Internal
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub use options::{BackupOptions, Faults, LOW_MEMORY_BYTES, Levels, MemoryProfile
 pub const FINDINGS_MAX: usize = 100;
 /// So many failed checks in memory are survived by one run.
 pub const MEMORY_ERRORS_MAX: u32 = 2;
+/// How often one run begins again because a garbage collection took from under it what it had counted on.
+const FENCED_MAX: usize = 4;
 
 /// Gives the time. Passed in, so that a simulation has its own.
 pub trait Clock: Send + Sync {
@@ -147,14 +149,35 @@ fn attempt(
 ) -> Result<BackupReport, BackupError> {
     progress.phase(Phase::Preparing);
     let started = clock.now();
-    let walk = Walk::new(options.source.clone())?;
+    let mut walk = Walk::new(options.source.clone())?;
     let machine = vault.writer(&options.machine_name)?;
-    let session = Session::open(vault.clone(), machine, started.at)?;
-    let outcome = run_session(&session, walk, options, started, clock, progress, stop);
-    if let Err(error) = &outcome {
-        end_without_point(&session, error, clock.now().at)?;
+    let mut session = Session::open(vault.clone(), machine, started.at)?;
+    let mut fenced = Vec::new();
+    loop {
+        let outcome = run_session(&session, walk, options, started.clone(), clock, progress, stop);
+        let now = clock.now().at;
+        match &outcome {
+            Err(BackupError::Vault(VaultError::Fenced { .. })) if fenced.len() < FENCED_MAX => {
+                // What was lost is outside the successor's index, so it alone is sent again; the rest is known.
+                let next = session.succeed(now)?;
+                fenced.push(std::mem::replace(&mut session, next));
+                walk = Walk::new(options.source.clone())?;
+                continue;
+            }
+            Err(error) => end_without_point(&session, error, now)?,
+            Ok(_) => close_fenced(&fenced, now),
+        }
+        return outcome;
     }
-    outcome
+}
+
+/// Closes the sessions whose work the last one made good.
+fn close_fenced(fenced: &[Session], now: Time) {
+    for session in fenced {
+        if let Err(error) = session.close(Outcome::Committed, now) {
+            tracing::debug!(%error, "A fenced session stays open; a collector takes it for over in time");
+        }
+    }
 }
 
 /// A stop that discards takes back what was sent; an interrupted or failed run leaves it listed for the next one.
@@ -165,6 +188,8 @@ fn end_without_point(session: &Session, error: &BackupError, now: Time) -> Resul
             session.write_segment()?;
             session.close(Outcome::Failed, now)?;
         }
+        // Its point is there and may be whole yet: the reader's rule judges it.
+        BackupError::Vault(VaultError::Fenced { .. }) => {}
         // The store may be the trouble; what cannot be closed is fenced later.
         BackupError::Vault(_)
         | BackupError::Source(_)

@@ -23,6 +23,8 @@ pub(crate) struct Parent {
     reader: CatalogueReader,
     /// Every pack its references name is in the index, so unchanged files need no look-up.
     pub(crate) healthy: bool,
+    /// Every metadata pack of it may be counted on.
+    reusable: bool,
 }
 
 /// The parents of a run.
@@ -51,7 +53,7 @@ impl Parents {
         index: &Index,
     ) -> Result<Self, VaultError> {
         let points = vault.points(machine)?;
-        let newest = points.visible().rev().find(|listed| listed.point.header.source == source);
+        let newest = points.sound().rev().find(|listed| listed.point.header.source == source);
         let partials = vault.live_partials(machine, &points)?;
         let blocks = Arc::new(BlockReader::new(vault.clone()));
         let open = |point: Point| Parent::open(&blocks, point, index);
@@ -89,8 +91,8 @@ impl Parent {
     fn open(blocks: &Arc<BlockReader>, point: Point, index: &Index) -> Option<Arc<Self>> {
         let id = point.id;
         let opened = CatalogueReader::open(blocks.clone(), point);
-        match opened.and_then(|reader| Ok((is_healthy(&reader, index)?, reader))) {
-            Ok((healthy, reader)) => Some(Arc::new(Self { reader, healthy })),
+        match opened.and_then(|reader| Ok((is_healthy(&reader, index)?, is_reusable(&reader, index)?, reader))) {
+            Ok((healthy, reusable, reader)) => Some(Arc::new(Self { reader, healthy, reusable })),
             Err(error) => {
                 tracing::warn!(point = %id, %error, "A parent cannot be read; what it holds is read anew");
                 None
@@ -136,6 +138,9 @@ impl Parent {
 
 impl ParentBlobs {
     fn add(&mut self, parent: &Parent) {
+        if !parent.reusable {
+            return;
+        }
         let reader = &parent.reader;
         let root_and_list = [Some(reader.point.header.references), reader.body.hunk_list];
         let pairs = || {
@@ -157,6 +162,16 @@ impl ParentBlobs {
     pub(crate) fn pack_of(&self, id: &BlobId) -> Option<PackId> {
         self.packs.get(id).copied()
     }
+}
+
+/// Metadata packs that a collector may take away are not reused, nor are chunks of such packs (W2).
+fn is_reusable(reader: &CatalogueReader, index: &Index) -> Result<bool, VaultError> {
+    for pack in &reader.point.header.meta_packs {
+        if !index.holds(Area::Meta, pack)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_healthy(reader: &CatalogueReader, index: &Index) -> Result<bool, VaultError> {

@@ -1,6 +1,6 @@
 //! `g/ f/ d/`: what a garbage collection publishes, fences and decides. Written by host or owner only.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Reader, Time, Writer};
 use crate::crypto::{SigningKey, VerifyingKey};
 use crate::id::{MachineId, PackId, SessionId, VaultId};
 use crate::keys::VaultKeys;
@@ -9,6 +9,10 @@ use crate::store::ObjectName;
 
 /// Where generations lie.
 pub const PREFIX: &str = "g/";
+/// Where fences lie.
+pub const FENCES: &str = "f/";
+/// Where decisions lie.
+pub const DECISIONS: &str = "d/";
 
 /// What is live, what is about to go, and where moved blocks went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,10 +25,66 @@ pub struct Generation {
     pub replaced_segments: Vec<String>,
     /// Packs that no writer may reuse until the decision spares them.
     pub tombstones: Vec<PackId>,
-    /// Old pack, new pack.
-    pub forwards: Vec<(PackId, PackId)>,
+    /// Where blocks of repacked packs went.
+    pub forwards: Vec<Forward>,
     /// Segments whose content the host has read and hashed: name and hash of the object.
     pub verified_segments: Vec<(String, [u8; 32])>,
+    /// Packs that earlier decisions deleted although a segment still lists them.
+    pub dead: Vec<PackId>,
+    /// The last point of every machine that the collector saw.
+    pub heads: Vec<Head>,
+    /// The oldest generation whose objects are kept.
+    pub horizon: u64,
+    /// Sealed bytes of all blocks that points need, and how many points were forgotten: for the collector's doubts.
+    pub figures: (u64, u64),
+    /// Points that lost packs: machine and sequence.
+    pub bad: Vec<(MachineId, u64)>,
+    /// Packs that no segment listed.
+    pub unlisted: Vec<PackId>,
+    /// The sessions that may have written them.
+    pub unlisted_sessions: Vec<(MachineId, SessionId)>,
+}
+
+/// Blocks of a pack that were copied into another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// The pack they were in.
+    pub old: PackId,
+    /// The pack they are in.
+    pub new: PackId,
+    /// The place of the first one in the new pack; the others follow in their order.
+    pub first: u32,
+    /// Which blocks of the old pack moved, as in a references leaf.
+    pub moved: Vec<u8>,
+}
+
+impl Forward {
+    /// Where a block of the old pack is now; none when it did not move.
+    pub fn block(&self, old: u32) -> Option<u32> {
+        if !bit(&self.moved, old) {
+            return None;
+        }
+        let before = (0..old).filter(|n| bit(&self.moved, *n)).count() as u32;
+        self.first.checked_add(before)
+    }
+}
+
+/// Whether bit `n`, from the lowest, is set.
+pub(crate) fn bit(bitmap: &[u8], n: u32) -> bool {
+    bitmap.get(n as usize / 8).is_some_and(|byte| byte >> (n % 8) & 1 == 1)
+}
+
+/// The end of a machine's chain as a collector saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The machine.
+    pub machine: MachineId,
+    /// The sequence of its last point.
+    pub sequence: u64,
+    /// The hash of that point.
+    pub hash: [u8; 32],
+    /// How many points there were.
+    pub points: u64,
 }
 
 /// Sessions that a collector declares over.
@@ -34,6 +94,8 @@ pub struct Fence {
     pub generation: u64,
     /// The fenced sessions.
     pub sessions: Vec<(MachineId, SessionId)>,
+    /// When; it decides only how long garbage lives.
+    pub at: Time,
 }
 
 /// The one delete list of a generation.
@@ -83,6 +145,50 @@ fn packs(value: &mut Reader<'_>) -> Result<Vec<PackId>, DecodeError> {
     value.list(|r| Ok(PackId(r.array()?)))
 }
 
+fn write_packs(body: &mut Writer, tag: u64, packs: &[PackId]) {
+    body.field(tag, |w| {
+        w.list(packs, |w, pack| {
+            w.raw(pack.as_bytes());
+        });
+    });
+}
+
+fn sessions(value: &mut Reader<'_>) -> Result<Vec<(MachineId, SessionId)>, DecodeError> {
+    value.list(|r| Ok((MachineId(r.array()?), SessionId(r.array()?))))
+}
+
+fn write_sessions(out: &mut Writer, tag: u64, sessions: &[(MachineId, SessionId)]) {
+    out.field(tag, |w| {
+        w.list(sessions, |w, (machine, session)| {
+            w.raw(machine.as_bytes()).raw(session.as_bytes());
+        });
+    });
+}
+
+impl Forward {
+    fn write(&self, w: &mut Writer) {
+        w.raw(self.old.as_bytes()).raw(self.new.as_bytes()).varint(self.first.into());
+        w.varint(self.moved.len() as u64 * 8).raw(&self.moved);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (old, new) = (PackId(r.array()?), PackId(r.array()?));
+        let first = r.varint_max(65_536)? as u32;
+        let bits = r.varint_max(65_536)? as usize;
+        Ok(Self { old, new, first, moved: r.take(bits.div_ceil(8))?.to_vec() })
+    }
+}
+
+impl Head {
+    fn write(&self, w: &mut Writer) {
+        w.raw(self.machine.as_bytes()).varint(self.sequence).raw(&self.hash).varint(self.points);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { machine: MachineId(r.array()?), sequence: r.varint()?, hash: r.array()?, points: r.varint()? })
+    }
+}
+
 impl Generation {
     /// Where generation `number` lies.
     pub fn name_of(number: u64) -> ObjectName {
@@ -104,21 +210,32 @@ impl Generation {
                 w.bytes(name.as_bytes());
             });
         });
-        body.field(4, |w| {
-            w.list(&self.tombstones, |w, pack| {
-                w.raw(pack.as_bytes());
-            });
-        });
+        write_packs(&mut body, 4, &self.tombstones);
         body.field(6, |w| {
-            w.list(&self.forwards, |w, (old, new)| {
-                w.raw(old.as_bytes()).raw(new.as_bytes());
-            });
+            w.list(&self.forwards, |w, forward| forward.write(w));
         });
         body.field(7, |w| {
             w.list(&self.verified_segments, |w, (name, hash)| {
                 w.bytes(name.as_bytes()).raw(hash);
             });
         });
+        write_packs(&mut body, 8, &self.dead);
+        body.field(9, |w| {
+            w.list(&self.heads, |w, head| head.write(w));
+        });
+        body.field(10, |w| {
+            w.varint(self.horizon);
+        });
+        body.field(11, |w| {
+            w.varint(self.figures.0).varint(self.figures.1);
+        });
+        body.field(12, |w| {
+            w.list(&self.bad, |w, (machine, sequence)| {
+                w.raw(machine.as_bytes()).varint(*sequence);
+            });
+        });
+        write_packs(&mut body, 13, &self.unlisted);
+        write_sessions(&mut body, 15, &self.unlisted_sessions);
         keeper.seal(Kind::Generation, &Self::name_of(self.number), header.finish(), body.finish(), maintenance)
     }
 
@@ -138,8 +255,15 @@ impl Generation {
             match tag {
                 2 => generation.replaced_segments = value.list(Reader::text)?,
                 4 => generation.tombstones = packs(value)?,
-                6 => generation.forwards = value.list(|r| Ok((PackId(r.array()?), PackId(r.array()?))))?,
+                6 => generation.forwards = value.list(Forward::read)?,
                 7 => generation.verified_segments = value.list(|r| Ok((r.text()?, r.array()?)))?,
+                8 => generation.dead = packs(value)?,
+                9 => generation.heads = value.list(Head::read)?,
+                10 => generation.horizon = value.varint()?,
+                11 => generation.figures = (value.varint()?, value.varint()?),
+                12 => generation.bad = value.list(|r| Ok((MachineId(r.array()?), r.varint()?)))?,
+                13 => generation.unlisted = packs(value)?,
+                15 => generation.unlisted_sessions = sessions(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -151,7 +275,12 @@ impl Generation {
 impl Fence {
     /// Where the fence of a collector lies.
     pub fn name_of(generation: u64, collector: SessionId) -> ObjectName {
-        super::name(format!("f/{generation:016x}/{collector}"))
+        super::name(format!("{FENCES}{generation:016x}/{collector}"))
+    }
+
+    /// The generation that a fence's name tells.
+    pub fn generation_of(name: &ObjectName) -> Option<u64> {
+        u64::from_str_radix(name.as_str().split('/').nth(1)?, 16).ok()
     }
 
     /// The object, signed with the maintenance key.
@@ -160,11 +289,8 @@ impl Fence {
         header.field(2, |w| {
             w.varint(self.generation);
         });
-        header.field(4, |w| {
-            w.list(&self.sessions, |w, (machine, session)| {
-                w.raw(machine.as_bytes()).raw(session.as_bytes());
-            });
-        });
+        write_sessions(&mut header, 4, &self.sessions);
+        header.field(5, |w| self.at.write(w));
         keeper.seal(Kind::Fence, name, header.finish(), Vec::new(), maintenance)
     }
 
@@ -175,7 +301,8 @@ impl Fence {
         Reader::new(&header, "fence").fields(|tag, value| {
             match tag {
                 2 => fence.generation = value.varint()?,
-                4 => fence.sessions = value.list(|r| Ok((MachineId(r.array()?), SessionId(r.array()?))))?,
+                4 => fence.sessions = sessions(value)?,
+                5 => fence.at = Time::read(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -187,7 +314,7 @@ impl Fence {
 impl Decision {
     /// Where the decision of a generation lies.
     pub fn name_of(generation: u64) -> ObjectName {
-        super::name(format!("d/{generation:016x}"))
+        super::name(format!("{DECISIONS}{generation:016x}"))
     }
 
     /// The object, signed with the maintenance key.
@@ -197,11 +324,7 @@ impl Decision {
             w.varint(self.generation);
         });
         let mut body = Writer::new();
-        body.field(2, |w| {
-            w.list(&self.packs, |w, pack| {
-                w.raw(pack.as_bytes());
-            });
-        });
+        write_packs(&mut body, 2, &self.packs);
         keeper.seal(Kind::Decision, &Self::name_of(self.generation), header.finish(), body.finish(), maintenance)
     }
 
@@ -244,8 +367,15 @@ mod tests {
             previous: 2,
             replaced_segments: vec!["i/0/a".into()],
             tombstones: vec![PackId([1; 32])],
-            forwards: vec![(PackId([2; 32]), PackId([3; 32]))],
+            forwards: vec![Forward { old: PackId([2; 32]), new: PackId([3; 32]), first: 4, moved: vec![0b101] }],
             verified_segments: vec![("i/0/b".into(), [4; 32])],
+            dead: vec![PackId([4; 32])],
+            heads: vec![Head { machine: MachineId([5; 16]), sequence: 900, hash: [6; 32], points: 7 }],
+            horizon: 2,
+            figures: (1 << 40, 3),
+            bad: vec![(MachineId([5; 16]), 12)],
+            unlisted: vec![PackId([8; 32])],
+            unlisted_sessions: vec![(MachineId([5; 16]), SessionId([9; 16]))],
         };
         let (name, bytes) = (Generation::name_of(3), generation.seal(keeper, &maintenance));
         assert_eq!(Generation::open(keeper, &name, &bytes, maintenance.public()).unwrap(), generation);
@@ -253,10 +383,13 @@ mod tests {
         assert_eq!(Generation::open(keeper, &name, &bytes, stranger.public()), Err(ObjectError::Signature));
         assert!(Generation::open(keeper, &Generation::name_of(4), &bytes, maintenance.public()).is_err());
 
-        let fence = Fence { generation: 3, sessions: vec![(MachineId([1; 16]), SessionId([2; 16]))] };
+        let fence =
+            Fence { generation: 3, sessions: vec![(MachineId([1; 16]), SessionId([2; 16]))], at: Time::default() };
         let name = Fence::name_of(3, SessionId([9; 16]));
         let bytes = fence.seal(keeper, &name, &maintenance);
         assert_eq!(Fence::open(keeper, &name, &bytes, maintenance.public()).unwrap(), fence);
+
+        assert_eq!([0, 1, 2].map(|n| generation.forwards[0].block(n)), [Some(4), None, Some(5)]);
 
         let decision = Decision { generation: 3, packs: vec![PackId([1; 32])] };
         let bytes = decision.seal(keeper, &maintenance);

@@ -45,6 +45,8 @@ pub struct SessionRecord {
     pub base: u64,
     /// The writer's clock.
     pub at: Time,
+    /// In the record that opens it: the fenced session whose work it takes over.
+    pub successor_of: Option<SessionId>,
 }
 
 impl SessionRecord {
@@ -96,6 +98,11 @@ impl SessionRecord {
                 w.varint(outcome as u64);
             });
         }
+        if let Some(before) = self.successor_of {
+            out.field(11, |w| {
+                w.raw(before.as_bytes());
+            });
+        }
         out.finish()
     }
 
@@ -107,6 +114,7 @@ impl SessionRecord {
             state: State::Open,
             base: 0,
             at: Time::default(),
+            successor_of: None,
         };
         let (mut state, mut outcome) = (0, Outcome::Failed);
         Reader::new(bytes, "session record").fields(|tag, value| {
@@ -123,6 +131,7 @@ impl SessionRecord {
                         _ => Outcome::Failed,
                     };
                 }
+                11 => record.successor_of = Some(SessionId(value.array()?)),
                 _ => return Ok(false),
             }
             Ok(true)

@@ -4,6 +4,7 @@
 //! where they arrived.
 
 use super::{ObjectInfo, ObjectName, Put, Store, StoreError};
+use crate::codec::Time;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -139,6 +140,14 @@ impl Store for CountedStore {
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.count(&self.counts.deletes, self.inner.delete(name))
+    }
+
+    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
+        self.count(&self.counts.deletes, self.inner.sweep(name, at))
+    }
+
+    fn empty_trash(&self, before: Time) -> Result<u64, StoreError> {
+        self.inner.empty_trash(before)
     }
 
     fn location(&self) -> String {

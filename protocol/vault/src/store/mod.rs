@@ -13,6 +13,7 @@ pub use counted::{CountedStore, Counts, Requests};
 pub use disk::DiskStore;
 pub use memory::MemoryStore;
 
+use crate::codec::Time;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -136,6 +137,19 @@ pub trait Store: Send + Sync {
 
     /// Deletes an object; one that is not there is no error.
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
+
+    /// Takes an object away that a collection decided to delete: into a trash where the store has one, for `at` to tell
+    /// its age; else for good.
+    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
+        let _ = at;
+        self.delete(name)
+    }
+
+    /// Empties the trash of what was swept before `before`; answers how many bytes that gave back.
+    fn empty_trash(&self, before: Time) -> Result<u64, StoreError> {
+        let _ = before;
+        Ok(0)
+    }
 
     /// The location, for messages.
     fn location(&self) -> String;

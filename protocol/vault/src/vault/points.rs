@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: a point is listed only when its machine's key signed it under its own name.
 
-use super::{Problem, Vault, VaultError};
+use super::{Judge, Problem, Vault, VaultError};
 use crate::codec::Time;
 use crate::crypto::VerifyingKey;
 use crate::id::MachineId;
@@ -27,6 +27,36 @@ pub struct Retained {
     pub held: bool,
     /// How many records there are, so which number the next has.
     pub records: u32,
+    /// When it last went to the trash.
+    pub trashed_at: Time,
+    /// The hash of the point, as the records carry it.
+    pub hash: [u8; 32],
+}
+
+/// Whether a point can be restored whole, as far as collections tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// No collection took anything from it.
+    #[default]
+    Sound,
+    /// It landed after a collector had declared its session over, and counts on packs that are deleted.
+    Lost,
+}
+
+impl Retained {
+    /// A record more. A hold forbids trash and forgetting; what was forgotten once stays so.
+    fn apply(&mut self, record: &RetentionRecord) {
+        self.records = self.records.max(record.counter.saturating_add(1));
+        self.hash = record.hash;
+        match record.action {
+            Action::Trash if !self.held => (self.trashed, self.trashed_at) = (true, record.at),
+            Action::Forget if !self.held => self.forgotten = true,
+            Action::Trash | Action::Forget => {}
+            Action::Undelete => self.trashed = false,
+            Action::Hold => self.held = true,
+            Action::Release => self.held = false,
+        }
+    }
 }
 
 /// A point and where it stands.
@@ -36,6 +66,8 @@ pub struct ListedPoint {
     pub point: Point,
     /// Its retention.
     pub retained: Retained,
+    /// Whether it can be restored.
+    pub health: Health,
 }
 
 /// The points of a machine, and what of its chain cannot be used.
@@ -52,6 +84,11 @@ impl Points {
     pub fn visible(&self) -> impl DoubleEndedIterator<Item = &ListedPoint> {
         self.points.iter().filter(|listed| !listed.retained.trashed && !listed.retained.forgotten)
     }
+
+    /// The visible points that can be restored whole: only these are a parent, or the latest one.
+    pub fn sound(&self) -> impl DoubleEndedIterator<Item = &ListedPoint> {
+        self.visible().filter(|listed| listed.health == Health::Sound)
+    }
 }
 
 /// So many machines are listed one by one.
@@ -60,12 +97,17 @@ const FEW_MACHINES: usize = 2;
 impl Vault {
     /// The points of a machine with their retention, oldest first.
     pub fn points(&self, machine: MachineId) -> Result<Points, VaultError> {
+        self.points_by(machine, &Judge::new(self)?)
+    }
+
+    /// The same, with a judge that is shared between machines.
+    pub fn points_by(&self, machine: MachineId, judge: &Judge<'_>) -> Result<Points, VaultError> {
         let listed = self.store.list_all(&points_prefix(machine))?;
         if listed.is_empty() {
             return Ok(Points::default());
         }
         let retention = self.retention(machine)?;
-        self.points_listed(machine, &listed, &retention)
+        self.points_listed(machine, &listed, &retention, judge)
     }
 
     /// The points of some machines, machine by machine; those of many from one listing of all.
@@ -80,6 +122,7 @@ impl Vault {
             }
             return Ok(());
         }
+        let judge = Judge::new(self)?;
         let mut listed = by_machine(self.store.list_all(point::PREFIX)?);
         let mut records = by_machine(self.store.list_all(retention::PREFIX)?);
         let of = |prefix, machine| format!("{prefix}{machine}/");
@@ -89,7 +132,7 @@ impl Vault {
         for record in machines {
             let points = listed.entry(record.machine).or_default();
             let retention = self.retention_listed(record.machine, records.entry(record.machine).or_default())?;
-            visit(record, self.points_listed(record.machine, points, &retention)?);
+            visit(record, self.points_listed(record.machine, points, &retention, &judge)?);
         }
         Ok(())
     }
@@ -99,6 +142,7 @@ impl Vault {
         machine: MachineId,
         listed: &[ObjectInfo],
         retention: &BTreeMap<u64, Retained>,
+        judge: &Judge<'_>,
     ) -> Result<Points, VaultError> {
         let mut points = Points::default();
         let signer = self.verifying_key(machine)?;
@@ -106,7 +150,8 @@ impl Vault {
             match bytes.map_err(VaultError::from).and_then(|bytes| self.open_point(&info.name, bytes, signer)) {
                 Ok(point) => {
                     let retained = retention.get(&point.header.sequence).copied().unwrap_or_default();
-                    points.points.push(ListedPoint { point, retained });
+                    let health = judge.health(&point)?;
+                    points.points.push(ListedPoint { point, retained, health });
                 }
                 Err(VaultError::Store(StoreError::NotFound { .. })) => {}
                 Err(error @ VaultError::Object { .. }) => {
@@ -176,7 +221,8 @@ impl Vault {
         Point::open(self.id(), name, bytes, &self.keys, signer).map_err(object)
     }
 
-    fn retention(&self, machine: MachineId) -> Result<BTreeMap<u64, Retained>, VaultError> {
+    /// What is decided about the points of a machine, by sequence, also of those that are collected.
+    pub(crate) fn retention(&self, machine: MachineId) -> Result<BTreeMap<u64, Retained>, VaultError> {
         let listed = self.store.list_all(&format!("{}{machine}/", retention::PREFIX))?;
         self.retention_listed(machine, &listed)
     }
@@ -197,15 +243,7 @@ impl Vault {
             }) else {
                 return Ok(());
             };
-            let retained = all.entry(record.sequence).or_default();
-            retained.records = retained.records.max(record.counter + 1);
-            match record.action {
-                Action::Trash => retained.trashed = true,
-                Action::Undelete => retained.trashed = false,
-                Action::Forget => retained.forgotten = true,
-                Action::Hold => retained.held = true,
-                Action::Release => retained.held = false,
-            }
+            all.entry(record.sequence).or_default().apply(&record);
             Ok(())
         })?;
         Ok(all)
@@ -246,14 +284,19 @@ impl Vault {
         let listed = self.store.list_all(&points_prefix(machine))?;
         let retained = self.store.list_all(&format!("{}{machine}/", retention::PREFIX))?;
         let newest_record = retained.iter().filter_map(|info| sequence_of_record(&info.name)).max().unwrap_or(0);
-        let Some(newest) = listed.last() else { return Ok((newest_record, [0; 32])) };
+        let newest_point = listed.last().and_then(|info| number_of(&info.name)).unwrap_or(0);
+        if newest_record > newest_point {
+            // The newest point was collected; its record carries its hash on.
+            let hash = self.retention(machine)?.get(&newest_record).map_or([0; 32], |retained| retained.hash);
+            return Ok((newest_record, hash));
+        }
+        let Some(newest) = listed.last() else { return Ok((0, [0; 32])) };
         let mut hash = [0; 32];
         self.read_kept(&points_prefix(machine), std::slice::from_ref(newest), &mut |_, bytes| {
             hash = *blake3::hash(&bytes?).as_bytes();
             Ok(())
         })?;
-        let sequence = number_of(&newest.name).unwrap_or(0).max(newest_record);
-        Ok((sequence, hash))
+        Ok((newest_point, hash))
     }
 }
 

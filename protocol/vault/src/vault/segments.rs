@@ -56,6 +56,17 @@ impl Vault {
         Ok(Generation::default())
     }
 
+    /// One generation; none where it is not, or not signed.
+    pub(crate) fn generation(&self, number: u64) -> Result<Option<Generation>, VaultError> {
+        let name = Generation::name_of(number);
+        let bytes = match self.store.get(&name, OBJECT_BYTES_MAX) {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let keeper = Keeper { vault: self.id(), keys: &self.keys };
+        Ok(Generation::open(keeper, &name, &bytes, self.config.maintenance_public).ok())
+    }
+
     /// Publishes a generation. Another that took its number first wins: [`VaultError::Conflict`].
     pub fn publish(&self, generation: &Generation) -> Result<(), VaultError> {
         let maintenance = self.maintenance("publishing a generation")?;
@@ -143,8 +154,8 @@ impl Vault {
         opened.map_err(|source| VaultError::Object { name: name.clone(), source })
     }
 
-    /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. What the generation tombstones is
-    /// hidden from writers.
+    /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. Packs that are gone, or (for a
+    /// writer) may go, are hidden.
     ///
     /// Only segments that the local cache lacks are read; see [`Vault::with_local`].
     pub fn load_index(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Index, VaultError> {
@@ -158,9 +169,7 @@ impl Vault {
             other => other,
         };
         let mut index = built?;
-        if reader.is_some() {
-            index.hide(&generation.tombstones)?;
-        }
+        index.hide(&self.unusable(generation, reader)?)?;
         Ok(index)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nightkeep_platform::names;
 use nightkeep_vault::catalogue::Entry;
 use nightkeep_vault::reader::{BlockReader, CatalogueReader};
-use nightkeep_vault::vault::ListedPoint;
+use nightkeep_vault::vault::{Health, ListedPoint};
 use serde::Serialize;
 
 use super::{open, text};
@@ -34,6 +34,8 @@ struct PointDocument {
     bytes_stored: u64,
     findings: u64,
     held: bool,
+    /// A garbage collection took from it what it needs: parts of it cannot be restored.
+    damaged: bool,
     bootable: bool,
 }
 
@@ -52,7 +54,7 @@ pub(super) fn points(flags: &VaultFlags, globals: &Globals) -> anyhow::Result<Ex
         for listed in &points {
             let header = &listed.point.header;
             output::line(format_args!(
-                "{}  {}  {:<8} {:>10} files {:>11}  {}{}",
+                "{}  {}  {:<8} {:>10} files {:>11}  {}{}{}",
                 listed.point.id,
                 text::civil_text(&header.started),
                 text::set(header.set),
@@ -60,6 +62,7 @@ pub(super) fn points(flags: &VaultFlags, globals: &Globals) -> anyhow::Result<Ex
                 text::bytes(header.totals.bytes),
                 header.machine_name,
                 if listed.retained.held { "  (held)" } else { "" },
+                if listed.health == Health::Lost { "  (damaged: `check` tells more)" } else { "" },
             ));
         }
     }
@@ -84,6 +87,7 @@ fn document(listed: &ListedPoint) -> PointDocument {
         bytes_stored: header.totals.bytes_stored,
         findings: header.totals.findings,
         held: listed.retained.held,
+        damaged: listed.health == Health::Lost,
         bootable: header.bootable,
     }
 }

@@ -117,7 +117,7 @@ fn latest(vault: &Vault, flags: &VaultFlags) -> anyhow::Result<Point> {
     let mut newest: Option<Point> = None;
     for record in all.iter().filter(|record| record.name == wanted) {
         let points = vault.points(record.machine)?;
-        let last = points.visible().next_back().map(|listed| listed.point.clone());
+        let last = points.sound().next_back().map(|listed| listed.point.clone());
         newest = [newest, last].into_iter().flatten().max_by_key(|point| point.header.finished.at);
     }
     newest.ok_or_else(|| {

@@ -1,0 +1,261 @@
+//! What a collection would do: read, not written.
+//!
+//! **Invariant**: packs are listed before sessions, sessions before segments, segments before points (C2): so the session
+//! of every listed pack is seen, and so is every point of a session that is seen as closed.
+
+use super::roots::{self, Roots};
+use super::sessions::{self, SessionKey, Sessions};
+use super::{CollectError, CollectOptions, Needs, live};
+use crate::id::{MachineId, PackId};
+use crate::pack::Area;
+use crate::record::config::Config;
+use crate::record::generation::Generation;
+use crate::record::segment;
+use crate::store::ObjectName;
+use crate::vault::{Vault, VaultError};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// By how much the live bytes may fall though nothing was forgotten: one part in ten.
+const LIVE_FALLS_MAX: u64 = 10;
+
+/// A pack that lies in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPack {
+    /// With data or with metadata.
+    pub area: Area,
+    /// The pack.
+    pub id: PackId,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a collection would do, and on what it is founded.
+pub struct Plan {
+    /// The generation it follows.
+    pub before: Generation,
+    /// That generation was never decided; it is brought to its end first.
+    pub unfinished: bool,
+    /// Packs that nothing needs.
+    pub garbage: Vec<StoredPack>,
+    /// Packs that were decided to go and are still there.
+    pub leftover: Vec<StoredPack>,
+    /// All packs that lie there.
+    pub packs: u64,
+    /// Their bytes.
+    pub pack_bytes: u64,
+    /// Points that stay.
+    pub points: u64,
+    /// Forgotten points whose objects go.
+    pub forgotten: u64,
+    /// Sealed bytes of what points need.
+    pub live_bytes: u64,
+    /// Packs that are kept because the session that wrote them may still be at work.
+    pub kept_for_sessions: u64,
+    pub(super) machines: BTreeSet<MachineId>,
+    pub(super) roots: HashSet<ObjectName>,
+    pub(super) needs: Needs,
+    pub(super) heads: Vec<crate::record::generation::Head>,
+    pub(super) bad: Vec<(MachineId, u64)>,
+    pub(super) forgets: u64,
+    pub(super) unlisted: Vec<PackId>,
+    pub(super) unlisted_sessions: Vec<SessionKey>,
+    /// Packs that segments list, or that lie there: what else is dead needs no mention.
+    pub(super) mentioned: HashSet<PackId>,
+    /// Names of segments that lie there.
+    pub(super) segments: HashSet<String>,
+}
+
+impl Plan {
+    /// Sealed bytes that would be given back.
+    pub fn garbage_bytes(&self) -> u64 {
+        self.garbage.iter().chain(&self.leftover).map(|pack| pack.bytes).sum()
+    }
+}
+
+/// What the segments say of a pack.
+struct ListedPack {
+    area: Area,
+    bytes: u64,
+    /// Length of each block at rest.
+    sealed: Box<[u32]>,
+    writers: BTreeSet<SessionKey>,
+}
+
+/// Reads the vault and finds what nothing needs. Needs `K_index` alone; writes nothing.
+pub fn plan(vault: &Vault, options: &CollectOptions) -> Result<Plan, CollectError> {
+    let config = Config::name();
+    if !vault.store().list_all("cfg/")?.iter().any(|info| info.name == config) {
+        return Err(CollectError::Shrunken { what: config.to_string() });
+    }
+    let before = vault.newest_generation()?;
+    let decision = vault.decision(before.number)?;
+    let unfinished = before.number > 0 && decision.is_none();
+    let gone: HashSet<PackId> = before.dead.iter().copied().chain(decision.unwrap_or_default().packs).collect();
+    let stored = list_packs(vault)?;
+    let machines = roots::machines(vault, &before)?;
+    let sessions = sessions::list(vault, &machines, options.workers)?;
+    let listed = list_segments(vault, &before)?;
+    let segments: HashSet<String> =
+        vault.store().list_all(segment::PREFIX)?.into_iter().map(|info| info.name.to_string()).collect();
+    let roots = roots::list(vault, &machines, &before, options.now, options.workers)?;
+    refuse_older_generation(vault, &before, &segments, &roots)?;
+    if !stored.is_empty() && roots.heads.is_empty() && roots.partials.is_empty() && sessions.is_empty() {
+        return Err(CollectError::NoPoints { packs: stored.len() });
+    }
+    let mut needs = live::needs_of_points(vault, roots.points.iter(), &before.forwards)?;
+    let live_bytes = live_bytes(&needs, &listed);
+    let (live_before, forgets_before) = before.figures;
+    if roots.forgets == forgets_before && live_bytes < live_before - live_before / LIVE_FALLS_MAX {
+        return Err(CollectError::LiveFell { before: live_before, now: live_bytes });
+    }
+    needs.add(&live::needs_of_partials(vault, &roots.partials, &before.forwards)?);
+    let mut plan = Plan {
+        unfinished,
+        garbage: Vec::new(),
+        leftover: stored.iter().filter(|pack| gone.contains(&pack.id)).copied().collect(),
+        packs: stored.len() as u64,
+        pack_bytes: stored.iter().map(|pack| pack.bytes).sum(),
+        points: roots.points.len() as u64,
+        forgotten: roots.forgotten.len() as u64,
+        live_bytes,
+        kept_for_sessions: 0,
+        machines,
+        roots: roots.names().cloned().collect(),
+        needs,
+        bad: roots::bad(&roots),
+        forgets: roots.forgets,
+        heads: roots.heads,
+        unlisted: Vec::new(),
+        unlisted_sessions: Vec::new(),
+        mentioned: listed.keys().copied().chain(stored.iter().map(|pack| pack.id)).collect(),
+        segments,
+        before,
+    };
+    plan.find_garbage(vault, &stored, &gone, &listed, &sessions, options)?;
+    Ok(plan)
+}
+
+impl Plan {
+    fn find_garbage(
+        &mut self,
+        vault: &Vault,
+        stored: &[StoredPack],
+        gone: &HashSet<PackId>,
+        listed: &HashMap<PackId, ListedPack>,
+        sessions: &Sessions,
+        options: &CollectOptions,
+    ) -> Result<(), CollectError> {
+        let is_over = |key: &SessionKey| sessions.get(key).is_none_or(|state| state.is_over(options.now));
+        let undecided: HashSet<PackId> =
+            if self.unfinished { self.before.tombstones.iter().copied().collect() } else { HashSet::new() };
+        let cohort: HashSet<PackId> = self.before.unlisted.iter().copied().collect();
+        let cohort_over = self.before.unlisted_sessions.iter().all(is_over);
+        let (mut unlisted, mut writers) = (Vec::new(), HashSet::new());
+        for pack in stored {
+            if gone.contains(&pack.id) || undecided.contains(&pack.id) || self.needs.contains(pack.id) {
+                continue;
+            }
+            match listed.get(&pack.id) {
+                Some(known) if known.writers.iter().all(is_over) => {
+                    writers.extend(known.writers.iter().copied());
+                    self.garbage.push(*pack);
+                }
+                Some(_) => self.kept_for_sessions += 1,
+                None if cohort_over && cohort.contains(&pack.id) => self.garbage.push(*pack),
+                None => unlisted.push(pack.id),
+            }
+        }
+        if let Some((machine, session)) = sessions::hidden(vault, sessions, &writers, options.workers)? {
+            return Err(CollectError::Shrunken { what: format!("w/{machine}/{session}/") });
+        }
+        if cohort_over {
+            self.unlisted = unlisted;
+            let open = sessions.iter().filter(|(_, state)| !state.is_over(options.now));
+            self.unlisted_sessions = open.map(|(key, _)| *key).collect();
+        } else {
+            self.unlisted.clone_from(&self.before.unlisted);
+            self.unlisted_sessions.clone_from(&self.before.unlisted_sessions);
+        }
+        Ok(())
+    }
+
+    /// Whether a new generation would say anything new.
+    pub fn is_idle(&self) -> bool {
+        !self.unfinished
+            && self.garbage.is_empty()
+            && self.heads == self.before.heads
+            && self.bad == self.before.bad
+            && self.unlisted == self.before.unlisted
+            && self.unlisted_sessions == self.before.unlisted_sessions
+    }
+}
+
+/// A generation that somebody built on is there: a listing that does not show it would let us fence by a number that no
+/// session looks at.
+fn refuse_older_generation(
+    vault: &Vault,
+    before: &Generation,
+    segments: &HashSet<String>,
+    roots: &Roots,
+) -> Result<(), CollectError> {
+    let of_segment = |name: &String| u64::from_str_radix(name.split('/').nth(1)?, 16).ok();
+    let bases =
+        segments.iter().filter_map(of_segment).chain(roots.points.iter().map(|listed| listed.point.header.base));
+    let newest = bases.max().unwrap_or(0).max(before.number);
+    if newest == before.number && vault.store().head(&Generation::name_of(newest + 1))?.is_none() {
+        return Ok(());
+    }
+    if vault.newest_generation()?.number > before.number {
+        return Err(CollectError::Raced);
+    }
+    Err(CollectError::Shrunken { what: Generation::name_of(newest).to_string() })
+}
+
+fn list_packs(vault: &Vault) -> Result<Vec<StoredPack>, CollectError> {
+    let mut packs = Vec::new();
+    for area in [Area::Data, Area::Meta] {
+        for info in vault.store().list_all(&format!("{}/", area.letter()))? {
+            let id = info.name.as_str().rsplit('/').next().and_then(|id| id.parse().ok());
+            // What is not named like a pack is not ours to delete.
+            if let Some(id) = id.filter(|id| area.name(*id) == info.name) {
+                packs.push(StoredPack { area, id, bytes: info.bytes });
+            }
+        }
+    }
+    Ok(packs)
+}
+
+fn list_segments(vault: &Vault, generation: &Generation) -> Result<HashMap<PackId, ListedPack>, VaultError> {
+    let mut packs: HashMap<PackId, ListedPack> = HashMap::new();
+    let found = vault.segments(generation, None)?;
+    for problem in &found.problems {
+        tracing::warn!(name = %problem.name, error = %problem.error, "An index segment cannot be read; its packs count as unlisted");
+    }
+    for segment in found.segments {
+        let writer = (segment.machine, segment.session);
+        for pack in segment.packs {
+            let known = packs.entry(pack.id).or_insert_with(|| ListedPack {
+                area: pack.area,
+                bytes: pack.bytes,
+                sealed: pack.footer.blocks.iter().map(|block| block.sealed_bytes).collect(),
+                writers: BTreeSet::new(),
+            });
+            known.writers.insert(writer);
+        }
+    }
+    Ok(packs)
+}
+
+fn live_bytes(needs: &Needs, listed: &HashMap<PackId, ListedPack>) -> u64 {
+    let bytes_of = |id: PackId| {
+        let Some(pack) = listed.get(&id) else { return 0 };
+        match pack.area {
+            Area::Meta => pack.bytes,
+            Area::Data => {
+                let blocks = needs.blocks_of(id).filter_map(|block| pack.sealed.get(block as usize));
+                blocks.map(|bytes| u64::from(*bytes)).sum()
+            }
+        }
+    };
+    needs.packs().map(bytes_of).sum()
+}
