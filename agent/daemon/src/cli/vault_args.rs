@@ -28,7 +28,7 @@ pub(crate) enum VaultCommand {
     /// Take recovery points out of the trash
     Undelete(PointsArgs),
     /// Give back the space of dropped recovery points
-    Prune(PlainArgs),
+    Prune(PruneArgs),
     /// Rebuild the index from the packs; quarantines, never deletes
     Repair(PlainArgs),
     /// Passphrases, key file, recovery sheet
@@ -142,6 +142,25 @@ pub(crate) struct PointsArgs {
     /// Ids of recovery points, or the starts of them
     #[arg(required = true, value_name = "POINT")]
     pub(crate) points: Vec<String>,
+}
+
+/// `prune`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Drop for good what was in the trash for so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    pub(crate) keep_trash: u32,
+    /// Do not put recovery points whose time is over into the trash
+    #[arg(long)]
+    pub(crate) keep_expired: bool,
+    /// Give the space back at once; a vault on a disk otherwise keeps what was deleted for 7 days
+    #[arg(long)]
+    pub(crate) now: bool,
 }
 
 /// `key`

@@ -13,6 +13,7 @@ mod live;
 mod parallel;
 mod plan;
 mod replaced;
+mod retire;
 mod roots;
 mod run;
 mod sessions;
@@ -20,7 +21,8 @@ mod sweep;
 
 pub use error::CollectError;
 pub use live::{Needs, needs_of};
-pub use plan::{Plan, StoredPack, plan};
+pub use plan::{Plan, StoredPack, plan, plan_as_if};
+pub use retire::{Candidate, RetireOptions, Retirement, TRASH_SECONDS, plan_retirement};
 pub use run::{CollectReport, finish, run};
 
 use crate::codec::Time;

@@ -83,6 +83,15 @@ struct ListedPack {
 
 /// Reads the vault and finds what nothing needs. Needs `K_index` alone; writes nothing.
 pub fn plan(vault: &Vault, options: &CollectOptions) -> Result<Plan, CollectError> {
+    plan_as_if(vault, options, &HashSet::new())
+}
+
+/// The same as if these points were forgotten already: to show what that would give back. Not to be carried out.
+pub fn plan_as_if(
+    vault: &Vault,
+    options: &CollectOptions,
+    forgotten: &HashSet<ObjectName>,
+) -> Result<Plan, CollectError> {
     let config = Config::name();
     if !vault.store().list_all("cfg/")?.iter().any(|info| info.name == config) {
         return Err(CollectError::Shrunken { what: config.to_string() });
@@ -97,7 +106,8 @@ pub fn plan(vault: &Vault, options: &CollectOptions) -> Result<Plan, CollectErro
     let listed = list_segments(vault, &before)?;
     let segments: HashSet<String> =
         vault.store().list_all(segment::PREFIX)?.into_iter().map(|info| info.name.to_string()).collect();
-    let roots = roots::list(vault, &machines, &before, options.now, options.workers)?;
+    let mut roots = roots::list(vault, &machines, &before, options.now, options.workers)?;
+    roots.pretend(forgotten);
     refuse_older_generation(vault, &before, &segments, &roots)?;
     if !stored.is_empty() && roots.heads.is_empty() && roots.partials.is_empty() && sessions.is_empty() {
         return Err(CollectError::NoPoints { packs: stored.len() });

@@ -11,7 +11,7 @@ use crate::record::point::{self, Point};
 use crate::record::retention;
 use crate::store::ObjectName;
 use crate::vault::{Health, Judge, ListedPoint, Points, Retained, Vault, VaultError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A partial point nobody continued for so long is dropped.
 const PARTIAL_SECONDS: i64 = 30 * 24 * 3600;
@@ -37,6 +37,17 @@ impl Roots {
     /// The names of all roots.
     pub(crate) fn names(&self) -> impl Iterator<Item = &ObjectName> {
         self.points.iter().map(|listed| listed.point.name()).chain(self.partials.iter().map(Point::name))
+    }
+}
+
+impl Roots {
+    /// Takes points for forgotten.
+    pub(crate) fn pretend(&mut self, forgotten: &HashSet<ObjectName>) {
+        let (gone, stay) = self.points.drain(..).partition(|listed| forgotten.contains(listed.point.name()));
+        let gone: Vec<ListedPoint> = gone;
+        self.points = stay;
+        self.forgets += gone.len() as u64;
+        self.forgotten.extend(gone.iter().map(|listed| listed.point.name().clone()));
     }
 }
 

@@ -3,6 +3,8 @@
 //! **Invariant**: a name appears only when its bytes are durable. The bytes go to `tmp/`, are synced, then get their
 //! name by a hard link, which fails when the name is taken; the directory is synced before the put answers.
 
+use crate::codec::Time;
+
 use super::{ObjectInfo, ObjectName, Put, Store, StoreError};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -11,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const TEMPORARY: &str = "tmp";
+/// What was swept lies here by the day: `trash/<days since 1970>/<name>`.
+const TRASH: &str = "trash";
+const DAY_SECONDS: i64 = 24 * 3600;
 
 /// Objects as files below a folder.
 #[derive(Debug)]
@@ -104,7 +109,7 @@ impl DiskStore {
         for entry in entries {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if directory.is_empty() && name == TEMPORARY {
+            if directory.is_empty() && (name == TEMPORARY || name == TRASH) {
                 continue;
             }
             let is_dir = entry.file_type()?.is_dir();
@@ -163,6 +168,20 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The folder of a day in the trash.
+fn day_of(at: Time) -> String {
+    format!("{:08}", at.seconds.div_euclid(DAY_SECONDS).max(0))
+}
+
+fn bytes_below(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { bytes_below(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
 }
 
 fn failed(operation: &'static str, name: impl Into<String>, source: io::Error) -> StoreError {
@@ -224,6 +243,42 @@ impl Store for DiskStore {
         }
     }
 
+    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let trash = self.root.join(TRASH).join(day_of(at)).join(name.as_str());
+        let sweep = || {
+            create_dirs(trash.parent().unwrap_or(&self.root))?;
+            fs::rename(&path, &trash)?;
+            trash.parent().map_or(Ok(()), sync_dir)?;
+            path.parent().map_or(Ok(()), sync_dir)
+        };
+        match sweep() {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("sweep", name.as_str(), error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn empty_trash(&self, before: Time) -> Result<u64, StoreError> {
+        let trash = self.root.join(TRASH);
+        let empty = || -> io::Result<u64> {
+            let mut freed = 0;
+            let days = match fs::read_dir(&trash) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+                other => other?,
+            };
+            for day in days {
+                let day = day?;
+                // Days are numbers of one width, so that their order is that of their names.
+                if day.file_name().to_str().is_some_and(|name| name < day_of(before).as_str()) {
+                    freed += bytes_below(&day.path())?;
+                    fs::remove_dir_all(day.path())?;
+                }
+            }
+            Ok(freed)
+        };
+        empty().map_err(|error| failed("empty", TRASH, error))
+    }
+
     fn location(&self) -> String {
         format!("file://{}", self.root.display())
     }
@@ -238,6 +293,27 @@ mod tests {
     fn it_keeps_the_contract() {
         let dir = tempfile::tempdir().unwrap();
         crate::store::conformance::run(&DiskStore::new(dir.path().join("deep/vault")));
+    }
+
+    #[test]
+    fn what_is_swept_is_gone_for_readers_and_can_be_moved_back_until_its_days_are_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DiskStore::new(dir.path());
+        let name = ObjectName::new("p/00/x").unwrap();
+        let day = |days: i64| Time { seconds: days * DAY_SECONDS + 5, nanoseconds: 0 };
+        store.put_create(&name, b"one").unwrap();
+        store.sweep(&name, day(20_000)).unwrap();
+        store.sweep(&name, day(20_000)).unwrap();
+        assert_eq!(store.head(&name).unwrap(), None);
+        assert!((&store as &dyn Store).list_all("").unwrap().is_empty());
+        assert_eq!(store.empty_trash(day(20_000)).unwrap(), 0, "its day is not over");
+        let swept = dir.path().join("trash/00020000/p/00/x");
+        assert_eq!(fs::read(&swept).unwrap(), b"one");
+        fs::rename(&swept, dir.path().join("p/00/x")).unwrap();
+        assert_eq!(store.head(&name).unwrap(), Some(3));
+        store.sweep(&name, day(20_001)).unwrap();
+        assert_eq!(store.empty_trash(day(20_007)).unwrap(), 3);
+        assert!(!swept.exists());
     }
 
     #[test]

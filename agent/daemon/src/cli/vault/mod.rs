@@ -1,6 +1,6 @@
 //! The commands that work on a vault with no daemon and no host.
 //!
-//! Invariant: nothing is written to a vault before it was opened with its key; nothing is deleted from one here.
+//! Invariant: nothing is written to a vault before it was opened with its key; nothing is deleted from one but by `prune`.
 
 mod backup;
 mod check;
@@ -9,6 +9,7 @@ mod key;
 mod list;
 mod open;
 mod progress;
+mod prune;
 mod restore;
 mod retention;
 mod text;
@@ -33,7 +34,7 @@ pub(crate) fn run(command: &VaultCommand, globals: &Globals) -> anyhow::Result<E
         VaultCommand::Forget(args) => retention::forget(args, json),
         VaultCommand::Undelete(args) => retention::undelete(args, json),
         VaultCommand::Key(args) => key::run(args, json),
-        VaultCommand::Prune(_) => Err(not_there("prune", "dropped recovery points keep their space until then")),
+        VaultCommand::Prune(args) => prune::run(args, json),
         VaultCommand::Repair(_) => Err(not_there("repair", "`check --read-data` names what is damaged")),
     }
 }

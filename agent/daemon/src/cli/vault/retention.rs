@@ -3,12 +3,16 @@
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveTime, Utc};
 use nightkeep_rules::retention::{self, Decision, Point as RulePoint, Rules};
-use nightkeep_vault::record::point::BackupSet;
+use nightkeep_vault::codec::Time;
+use nightkeep_vault::collect::{self, Candidate, RetireOptions};
+use nightkeep_vault::id::MachineId;
+use nightkeep_vault::record::point::{BackupSet, CivilTime};
 use nightkeep_vault::record::retention::Action;
-use nightkeep_vault::vault::{ListedPoint, Vault, is_point_prefix};
+use nightkeep_vault::vault::{Health, ListedPoint, Vault, is_point_prefix};
 use nightkeep_wire::plan::Retention;
 use nightkeep_wire::report::BackupSet as PlanSet;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 use super::{init, open, text};
 use crate::cli::exit::Exit;
@@ -39,19 +43,20 @@ pub(super) fn explain(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
         None => Utc::now(),
         Some(day) => end_of_day(day).context("that day does not exist in this machine's zone")?,
     };
+    let machines: BTreeSet<MachineId> =
+        open::machines(&vault, &args.vault)?.into_iter().map(|record| record.machine).collect();
     let rules = Rules::from(Retention::default());
     let mut explained = Vec::new();
-    for machine in open::machines(&vault, &args.vault)? {
-        let points = vault.points(machine.machine)?;
-        let visible: Vec<&ListedPoint> = points.visible().collect();
-        let known: Vec<(&&ListedPoint, RulePoint)> =
-            visible.iter().filter_map(|listed| Some((listed, rule_point(listed)?))).collect();
-        let facts: Vec<RulePoint> = known.iter().map(|(_, point)| *point).collect();
-        let decisions = retention::decide(&facts, &rules, now);
-        for ((listed, point), decision) in known.iter().zip(&decisions) {
-            explained.push(explained_point(listed, point, decision, &rules, now));
-        }
-    }
+    let options = RetireOptions::new(Time { seconds: now.timestamp(), nanoseconds: 0 });
+    collect::plan_retirement(&vault, &options, &mut |candidates| {
+        let (points, decisions) = decide(candidates, &rules, now);
+        let about = candidates.iter().zip(&points).zip(&decisions);
+        let about = about.filter(|((candidate, _), _)| machines.contains(&candidate.listed.point.header.machine));
+        explained.extend(
+            about.map(|((candidate, point), decision)| explained_point(candidate.listed, point, decision, &rules, now)),
+        );
+        vec![None; candidates.len()]
+    })?;
     if json {
         output::json(&ExplainDocument { on: now.to_rfc3339(), points: explained });
         return Ok(Exit::Done);
@@ -69,14 +74,29 @@ fn end_of_day(day: chrono::NaiveDate) -> Option<DateTime<Utc>> {
     Some(end.and_local_timezone(chrono::Local).latest()?.to_utc())
 }
 
-fn rule_point(listed: &ListedPoint) -> Option<RulePoint> {
-    let set = match listed.point.header.set {
+/// What the rules say of the points of one source.
+pub(super) fn decide(
+    candidates: &[Candidate<'_>],
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> (Vec<RulePoint>, Vec<Decision>) {
+    let points: Vec<RulePoint> = candidates.iter().map(rule_point).collect();
+    let decisions = retention::decide(&points, rules, now);
+    (points, decisions)
+}
+
+fn rule_point(candidate: &Candidate<'_>) -> RulePoint {
+    let header = &candidate.listed.point.header;
+    let set = match header.set {
         BackupSet::Monthly => PlanSet::Monthly,
         BackupSet::Weekly => PlanSet::Weekly,
         BackupSet::Daily | BackupSet::None => PlanSet::Daily,
     };
-    let at = text::civil(&listed.point.header.started)?;
-    Some(RulePoint { at, set, restorable: true, held: listed.retained.held })
+    let began = CivilTime { at: candidate.began, ..header.started.clone() };
+    // A moment beyond the calendar is one that never expires.
+    let at = text::civil(&began).unwrap_or_else(|| DateTime::<Utc>::MAX_UTC.fixed_offset());
+    let restorable = candidate.listed.health == Health::Sound;
+    RulePoint { at, set, restorable, held: candidate.listed.retained.held }
 }
 
 fn explained_point(
@@ -104,7 +124,7 @@ struct ChangedDocument {
 /// Puts points into the trash.
 pub(super) fn forget(args: &PointsArgs, json: bool) -> anyhow::Result<Exit> {
     let done = change(args, |listed| !listed.retained.trashed, Action::Trash, "visible")?;
-    tell(&done, json, "is in the trash for 14 days; `undelete` brings it back")
+    tell(&done, json, "is in the trash for 14 days; `undelete` brings it back, `prune` gives its space back afterwards")
 }
 
 /// Takes points out of the trash.
