@@ -139,6 +139,7 @@ impl VaultError {
             | Self::Forged { .. }
             | Self::NotOwner { .. }
             | Self::Conflict { .. }
+            | Self::Fenced { .. }
             | Self::Slot(_)
             | Self::Index(_)
             | Self::Store(StoreError::Refused { .. } | StoreError::Full { .. } | StoreError::Failed { .. }) => false,
