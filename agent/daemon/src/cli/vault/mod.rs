@@ -34,7 +34,7 @@ pub(crate) fn run(command: &VaultCommand, globals: &Globals) -> anyhow::Result<E
         VaultCommand::Forget(args) => retention::forget(args, json),
         VaultCommand::Undelete(args) => retention::undelete(args, json),
         VaultCommand::Key(args) => key::run(args, json),
-        VaultCommand::Prune(args) => prune::run(args, json),
+        VaultCommand::Prune(args) => prune::run(args, globals),
         VaultCommand::Repair(_) => Err(not_there("repair", "`check --read-data` names what is damaged")),
     }
 }

@@ -15,6 +15,7 @@ use nightkeep_wire::plan::Retention;
 use serde::Serialize;
 
 use super::{init, open, retention, text};
+use crate::cli::args::Globals;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
@@ -49,9 +50,9 @@ struct Moved {
 }
 
 /// Prunes, or says what pruning would do.
-pub(super) fn run(args: &PruneArgs, json: bool) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
-    let vault = open::owner(&args.vault)?;
+    let vault = open::owner(&args.vault, globals)?;
     let now = init::now();
     let retirement = plan_retirement(&vault, args, now)?;
     let mut document = Document {
@@ -83,7 +84,7 @@ pub(super) fn run(args: &PruneArgs, json: bool) -> anyhow::Result<Exit> {
         document.trash_bytes_freed = vault.store().empty_trash(emptied_before(args, now))?;
     }
     document.seconds = began.elapsed().as_secs_f64();
-    tell(&document, json);
+    tell(&document, globals.json);
     Ok(Exit::Done)
 }
 
