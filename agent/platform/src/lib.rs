@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod files;
 pub mod host;
 pub mod ipc;
+pub mod journal;
 pub mod memory;
 pub mod mounts;
 pub mod names;

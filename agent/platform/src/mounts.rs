@@ -21,6 +21,10 @@ pub enum MountClass {
 /// One mounted filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The mount's number: the same while it is there, and given out again when it is gone.
+    pub id: u64,
+    /// Which directory of the filesystem is mounted; `/` unless it is a bind mount or a subvolume.
+    pub root: Vec<u8>,
     /// Where it is mounted, as raw bytes.
     pub mount_point: Vec<u8>,
     /// Its device number, as [`FileMeta::device`](crate::files::FileMeta::device) names it.

@@ -77,13 +77,14 @@ fn parse(mountinfo: &[u8]) -> Vec<Mount> {
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let device = parse_device(fields.nth(2)?)?;
-    let mount_point = unescape(fields.nth(1)?);
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let device = parse_device(fields.nth(1)?)?;
+    let (root, mount_point) = (unescape(fields.next()?), unescape(fields.next()?));
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let filesystem = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
     let class = classify(&filesystem, &mount_point);
-    Some(Mount { mount_point, device, filesystem, source, class })
+    Some(Mount { id, root, mount_point, device, filesystem, source, class })
 }
 
 fn parse_device(text: &[u8]) -> Option<u64> {
