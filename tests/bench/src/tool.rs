@@ -94,12 +94,7 @@ impl Tool {
     pub(crate) fn init(&self, folder: PathBuf) -> Result<Repository<'_>> {
         let repository = Repository { tool: self, folder };
         for command in repository.init_commands() {
-            let output = crate::measure::run(&command)?.1;
-            if let Tool::Nightkeep(_) = self
-                && command.get_args().any(|word| word == "export")
-            {
-                std::fs::write(repository.key_file(), output)?;
-            }
+            crate::measure::run(&command)?;
         }
         Ok(repository)
     }
@@ -161,7 +156,7 @@ impl Repository<'_> {
         match self.tool {
             Tool::Nightkeep(_) => {
                 let mut export = self.command("key");
-                export.arg("export");
+                export.arg("export").arg(self.key_file());
                 vec![init, export]
             }
             Tool::Bupstash => {
