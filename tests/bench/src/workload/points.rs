@@ -43,7 +43,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let start = std::time::Instant::now();
     let before = repository.stored()?.0;
     let mut prune = repository.ours("prune");
-    prune.args(["--keep-trash", "0"]);
+    prune.args(["--keep-trash", "0", "--keep-expired", "--now"]);
     let (sample, _) = operate(bench, (NAME, "prune"), &tool, &prune)?;
     let freed = before.saturating_sub(repository.stored()?.0) >> 20;
     if !beside.wait()?.success() {
