@@ -15,6 +15,7 @@ pub mod pack;
 pub mod reader;
 pub mod record;
 pub mod references;
+pub mod release;
 pub mod session;
 pub mod store;
 pub mod vault;

@@ -44,6 +44,12 @@ pub struct OpenPack {
     pub footer: Footer,
 }
 
+impl OpenPack {
+    pub(crate) fn header(&self) -> &PackHeader {
+        &self.header
+    }
+}
+
 /// Opens packs and reads blocks. Shared between threads.
 pub struct BlockReader {
     vault: Arc<Vault>,

@@ -28,6 +28,7 @@ use crate::record::epoch::{self, Epoch};
 use crate::record::machine::{self, MachineRecord};
 use crate::record::segment::SegmentPack;
 use crate::record::slot::{self, Slot, SlotError};
+use crate::release::ReleasedKeys;
 use crate::store::{ObjectName, Put, PutSameError, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -179,6 +180,8 @@ pub struct Vault {
     /// New packs are sealed to this.
     epoch: Epoch,
     local: Local,
+    /// Keys that the owner released to this machine.
+    released: ReleasedKeys,
     /// Those read so far.
     machine_records: Mutex<HashMap<MachineId, MachineRecord>>,
 }
@@ -223,6 +226,7 @@ impl Vault {
                     keeper: None,
                     epoch,
                     local: Local::default(),
+                    released: ReleasedKeys::default(),
                     machine_records: Mutex::default(),
                 })
             }
@@ -277,6 +281,7 @@ impl Vault {
             keeper: None,
             epoch,
             local: Local::default(),
+            released: ReleasedKeys::default(),
             machine_records: Mutex::default(),
         })
     }
@@ -305,8 +310,15 @@ impl Vault {
             keeper: None,
             epoch,
             local: Local::default(),
+            released: ReleasedKeys::default(),
             machine_records: Mutex::default(),
         })
+    }
+
+    /// Adds keys that the owner released to this machine for a restore.
+    #[must_use]
+    pub fn with_release(self, released: ReleasedKeys) -> Self {
+        Self { released, ..self }
     }
 
     /// Says what this machine keeps of the vault, and how many requests it has in flight.
@@ -339,6 +351,7 @@ impl Vault {
             keeper: Some(maintenance),
             epoch,
             local: Local::default(),
+            released: ReleasedKeys::default(),
             machine_records: Mutex::default(),
         })
     }
@@ -505,6 +518,9 @@ impl Vault {
         if let Some(own) = self.own.as_ref().filter(|own| own.id == machine) {
             return Ok(own.meta.clone());
         }
+        if let Some(meta) = self.released.meta(machine) {
+            return Ok(meta.clone());
+        }
         let root = self.owner("reading another machine's catalogue")?;
         let Some(record) = self.machine(machine)? else { return Ok(root.machine_meta(self.id(), machine)) };
         let name = MachineRecord::name_of(machine);
@@ -559,5 +575,9 @@ impl PackKeys for Vault {
         self.meta_of(machine)
             .inspect_err(|error| tracing::debug!(%machine, %error, "A catalogue key is not at hand"))
             .ok()
+    }
+
+    fn released(&self, group_salt: &[u8; 32]) -> Option<Secret> {
+        self.released.group(group_salt).cloned()
     }
 }

@@ -106,3 +106,63 @@ impl Store for FaultyStore {
         self.inner.location()
     }
 }
+
+/// A store in memory with the same objects, that shares nothing with the first.
+pub fn copy_of(store: &MemoryStore) -> MemoryStore {
+    let copy = MemoryStore::new();
+    let from: &dyn Store = store;
+    for info in from.list_all("").unwrap_or_default() {
+        let copied = from.get(&info.name, info.bytes).and_then(|bytes| copy.put_create(&info.name, &bytes));
+        debug_assert!(copied.is_ok(), "a store in memory does not fail");
+    }
+    copy
+}
+
+/// A store in memory that lets something else happen just before the n-th write.
+pub struct AtEffect {
+    inner: MemoryStore,
+    at: u64,
+    writes: AtomicU64,
+    happens: Box<dyn Fn() + Send + Sync>,
+}
+
+impl AtEffect {
+    /// `happens` runs before write number `at`, from 1.
+    pub fn new(inner: MemoryStore, at: u64, happens: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { inner, at, writes: AtomicU64::new(0), happens: Box::new(happens) }
+    }
+
+    fn count(&self) {
+        if self.writes.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            (self.happens)();
+        }
+    }
+}
+
+impl Store for AtEffect {
+    fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
+        self.count();
+        self.inner.put_create(name, bytes)
+    }
+
+    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        self.inner.get_range(name, range)
+    }
+
+    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
+        self.inner.head(name)
+    }
+
+    fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
+        self.inner.list(prefix, after, limit)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.count();
+        self.inner.delete(name)
+    }
+
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+}

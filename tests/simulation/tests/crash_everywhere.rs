@@ -7,7 +7,7 @@ use nightkeep_engine::exclude::Excludes;
 use nightkeep_engine::progress::{Silent, Stop};
 use nightkeep_engine::restore::{self, RestoreOptions};
 use nightkeep_engine::source::SourceOptions;
-use nightkeep_simulation::{Fault, FaultyStore};
+use nightkeep_simulation::{Fault, FaultyStore, copy_of};
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::id::VaultId;
 use nightkeep_vault::keys::CustomerRoot;
@@ -115,13 +115,4 @@ fn a_crash_at_every_effect_leaves_a_whole_vault_and_the_next_run_completes() {
             assert!(assert_whole(&vault, dir.path(), &states, &story) > points, "{story}: the next run made no point");
         }
     }
-}
-
-fn copy_of(store: &MemoryStore) -> MemoryStore {
-    let copy = MemoryStore::new();
-    let from: &dyn Store = store;
-    for info in from.list_all("").unwrap() {
-        copy.put_create(&info.name, &from.get(&info.name, info.bytes).unwrap()).unwrap();
-    }
-    copy
 }
