@@ -16,6 +16,8 @@ pub mod reader;
 pub mod record;
 pub mod references;
 pub mod release;
+pub mod repair;
+pub mod scrub;
 pub mod session;
 pub mod store;
 pub mod vault;

@@ -43,6 +43,8 @@ pub enum Kind {
     Fence = 11,
     /// The one delete list of a generation.
     Decision = 12,
+    /// Objects that are not to be used.
+    Quarantine = 13,
 }
 
 /// Why an object cannot be used.
@@ -191,6 +193,47 @@ impl<'a> Object<'a> {
 
     fn open_part(&self, part: &[u8], text: &str, to: Binding<'_>, key: &Secret) -> Result<Vec<u8>, ObjectError> {
         open_once(&key.sub(text, &self.salt), &aad(self.kind as u8, to), part).map_err(|_| ObjectError::Sealed)
+    }
+}
+
+/// [`check_frame`] for an object that comes in parts.
+#[derive(Default)]
+pub struct FrameScan {
+    hasher: blake3::Hasher,
+    crc: u32,
+    start: Vec<u8>,
+    /// The last bytes, which may be the trailer; neither hashed nor summed up yet.
+    end: Vec<u8>,
+    bytes: u64,
+}
+
+impl FrameScan {
+    /// Takes the next part.
+    pub fn update(&mut self, part: &[u8]) {
+        self.bytes += part.len() as u64;
+        let missing = MAGIC.len().saturating_sub(self.start.len()).min(part.len());
+        self.start.extend_from_slice(&part[..missing]);
+        self.end.extend_from_slice(part);
+        let settled = self.end.len().saturating_sub(TRAILER_BYTES);
+        self.hasher.update(&self.end[..settled]);
+        self.crc = crc32c::crc32c_append(self.crc, &self.end[..settled]);
+        self.end.drain(..settled);
+    }
+
+    /// What is wrong with the object, now that all of it was taken.
+    pub fn fault(&self) -> Option<&'static str> {
+        let end = &self.end;
+        if self.start != MAGIC || self.bytes < (FIXED_BYTES + TRAILER_BYTES) as u64 || end.len() != TRAILER_BYTES {
+            return Some("no object begins here");
+        }
+        let total = u32::from_le_bytes([end[36], end[37], end[38], end[39]]);
+        if &end[40..] != END_MAGIC || u64::from(total) != self.bytes {
+            return Some("its end is missing");
+        }
+        if crc32c::crc32c_append(self.crc, &end[..32]).to_le_bytes() != end[32..36] {
+            return Some("its checksum differs");
+        }
+        (self.hasher.finalize().as_bytes() != &end[..32]).then_some("its hash differs")
     }
 }
 

@@ -121,9 +121,22 @@ impl BlockReader {
             Some(header) => header.to_vec(),
             None => store.get_range(&name, 0..(length as u64).min(1 << 20))?,
         };
-        let header = PackHeader::decode(&start).map_err(damaged)?;
+        self.opened(area, id, &start, &tail)
+    }
+
+    /// Opens a pack whose bytes are at hand. It is not remembered.
+    pub fn open_bytes(&self, area: Area, id: PackId, bytes: &[u8]) -> Result<OpenPack, VaultError> {
+        let damaged = |source| VaultError::Pack { name: area.name(id), source };
+        let length = bytes.get(8..12).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
+        let start = bytes.get(..length).ok_or_else(|| damaged(PackError::Frame("no pack begins here")))?;
+        self.opened(area, id, start, bytes)
+    }
+
+    fn opened(&self, area: Area, id: PackId, start: &[u8], tail: &[u8]) -> Result<OpenPack, VaultError> {
+        let damaged = |source| VaultError::Pack { name: area.name(id), source };
+        let header = PackHeader::decode(start).map_err(damaged)?;
         let keys = self.vault.keys();
-        let footer = header.open_footer(self.vault.id(), &keys.index, &tail).map_err(damaged)?;
+        let footer = header.open_footer(self.vault.id(), &keys.index, tail).map_err(damaged)?;
         let ciphers = header.ciphers(self.vault.id(), &keys.index, &*self.vault).map_err(damaged)?;
         Ok(OpenPack { area, id, header, ciphers, footer })
     }

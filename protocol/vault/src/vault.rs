@@ -8,12 +8,14 @@ mod judge;
 mod kept;
 mod local;
 mod points;
+mod quarantine;
 mod segments;
 
 pub use judge::Judge;
 pub(crate) use judge::by_old;
 pub use local::Local;
 pub use points::{Health, ListedPoint, Points, Retained, is_point_prefix};
+pub use quarantine::{Quarantine, pack_of};
 pub use segments::Segments;
 
 use crate::codec::Time;

@@ -97,12 +97,14 @@ fn verify_pack(vault: &Vault, blocks: &BlockReader, listed: &SegmentPack) -> Res
 
 /// Opens every block of a pack whose bytes are at hand, and checks all content against its ids.
 pub fn open_blocks(blocks: &BlockReader, area: Area, id: PackId, bytes: &[u8]) -> Result<(), VaultError> {
-    let pack = blocks.open(area, id)?;
+    let pack = blocks.open_bytes(area, id, bytes)?;
+    let (mut sealed, mut plain) = (Vec::new(), Vec::new());
     for info in &pack.footer.blocks {
         let range = info.offset as usize..info.offset as usize + info.sealed_bytes as usize;
-        let sealed = bytes.get(range).ok_or(PackError::Frame("a block lies outside it"));
-        let sealed = sealed.map_err(|source| VaultError::Pack { name: area.name(id), source })?;
-        blocks.open_block(&pack, info, &mut sealed.to_vec())?;
+        let block = bytes.get(range).ok_or(PackError::Frame("a block lies outside it"));
+        sealed.clear();
+        sealed.extend_from_slice(block.map_err(|source| VaultError::Pack { name: area.name(id), source })?);
+        blocks.open_block_into(&pack, info, &mut sealed, &mut plain)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use nightkeep_engine::check::Part;
 
 /// A command on a vault.
 #[derive(Debug, Subcommand)]
@@ -30,7 +31,7 @@ pub(crate) enum VaultCommand {
     /// Give back the space of dropped recovery points
     Prune(PruneArgs),
     /// Rebuild the index from the packs; quarantines, never deletes
-    Repair(PlainArgs),
+    Repair(RepairArgs),
     /// Passphrases, key file, recovery sheet
     Key(KeyArgs),
 }
@@ -120,6 +121,47 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) vault: VaultFlags,
     /// Read every byte back and compare
+    #[arg(long)]
+    pub(crate) read_data: bool,
+    /// Read only a part back: `2/7` is the second of seven, so that seven checks read all; `5%` is another choice each time
+    #[arg(long, value_name = "PART", value_parser = parse_part)]
+    pub(crate) read_data_subset: Option<Part>,
+    /// Only hold bytes against names, with no key at all
+    #[arg(long, conflicts_with_all = ["read_data", "read_data_subset"])]
+    pub(crate) scrub: bool,
+}
+
+impl CheckArgs {
+    /// `verify`.
+    pub(crate) fn of_all_data(vault: &VaultFlags) -> Self {
+        Self { vault: vault.clone(), read_data: true, read_data_subset: None, scrub: false }
+    }
+}
+
+/// `n/m` or `x%`.
+fn parse_part(text: &str) -> Result<Part, String> {
+    let wrong = || format!("'{text}' is no part: give one like 2/7 or 5%");
+    if let Some((number, parts)) = text.split_once('/') {
+        let (number, parts) = (number.parse().map_err(|_| wrong())?, parts.parse().map_err(|_| wrong())?);
+        return if (1..=parts).contains(&number) { Ok(Part::OneOf { number, parts }) } else { Err(wrong()) };
+    }
+    let percent: f64 = text.strip_suffix('%').and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    if !(percent > 0.0 && percent <= 100.0) {
+        return Err(wrong());
+    }
+    let seed = u64::from_le_bytes(nightkeep_vault::crypto::random());
+    Ok(Part::Sample { per_million: (percent * 10_000.0) as u64, seed })
+}
+
+/// `repair`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RepairArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Read every byte first, to find what is damaged and not just missing
     #[arg(long)]
     pub(crate) read_data: bool,
 }

@@ -175,6 +175,12 @@ fn is_reusable(reader: &CatalogueReader, index: &Index) -> Result<bool, VaultErr
 }
 
 fn is_healthy(reader: &CatalogueReader, index: &Index) -> Result<bool, VaultError> {
+    // A part of the catalogue that is lost or in quarantine is written again, and what it told is read again.
+    for pack in &reader.point.header.meta_packs {
+        if !index.holds(Area::Meta, pack)? {
+            return Err(VaultError::Missing { what: "metadata pack", id: pack.to_string() });
+        }
+    }
     let mut found = HashSet::new();
     for leaf in &reader.references()?.leaves {
         for pack in reader.leaf(leaf)?.packs() {

@@ -22,6 +22,8 @@ pub(crate) struct FileJob {
     pub(crate) entry: Entry,
     /// A file without holes at its end: writing gives it its length.
     ends_with_bytes: bool,
+    /// It is written by one hand, so that nobody opens it a second time.
+    is_small: bool,
     /// Pieces to be written, and one more while pieces are still being planned.
     left: AtomicU64,
     state: Mutex<State>,
@@ -49,17 +51,17 @@ enum Origin {
 impl FileJob {
     /// A file whose pieces are not all known yet.
     pub(crate) fn new(dir: Arc<TargetDir>, entry: Entry) -> Self {
-        Self::ending(dir, entry, false)
+        Self::ending(dir, entry, false, false)
     }
 
     /// A file with these pieces; without any, its contents lie in the catalogue.
     pub(crate) fn with_pieces(dir: Arc<TargetDir>, entry: Entry, pieces: &[Piece]) -> Self {
         let ends_with_hole = matches!(pieces.last(), Some(Piece::Hole { .. }));
-        Self::ending(dir, entry, !ends_with_hole)
+        Self::ending(dir, entry, !ends_with_hole, pieces.len() <= 1)
     }
 
-    fn ending(dir: Arc<TargetDir>, entry: Entry, ends_with_bytes: bool) -> Self {
-        Self { dir, entry, ends_with_bytes, left: AtomicU64::new(1), state: Mutex::default() }
+    fn ending(dir: Arc<TargetDir>, entry: Entry, ends_with_bytes: bool, is_small: bool) -> Self {
+        Self { dir, entry, ends_with_bytes, is_small, left: AtomicU64::new(1), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,7 +120,7 @@ impl FileJob {
     fn create(&self, shared: &Shared<'_>) -> Result<(File, Option<Known>), RestoreError> {
         let (birth, if_exists) = (shared.target.birth, shared.target.if_exists);
         let is_ours = birth.is_some_and(|birth| (birth.uid, birth.gid) == (self.entry.uid, self.entry.gid));
-        let mode = if is_ours { self.entry.mode & 0o777 } else { PRIVATE_MODE };
+        let mode = if is_ours && self.is_small { self.entry.mode & 0o777 } else { PRIVATE_MODE };
         let file = self.dir.create_file_with(self.entry.name(), mode, if_exists)?;
         Ok((file, birth.map(|birth| birth.with_mode(mode))))
     }

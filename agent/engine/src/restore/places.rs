@@ -1,10 +1,10 @@
 //! Where the chunks of a recovery point lie.
 //!
-//! **Invariant**: what the point's machine may count on comes before what anybody else claims: a segment that nobody
-//! verified cannot hide a good copy.
+//! **Invariant**: what the point's machine may count on comes before what anybody else claims, and what is in quarantine
+//! comes last: a segment that nobody verified cannot hide a good copy, nor a damaged pack a whole one.
 
 use nightkeep_vault::id::{BlobId, MachineId, PackId};
-use nightkeep_vault::index::{Index, IndexError};
+use nightkeep_vault::index::{Index, IndexError, Location};
 use nightkeep_vault::record::generation::Generation;
 use nightkeep_vault::vault::{Vault, VaultError};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ pub(crate) struct Place {
     pub(crate) member: u32,
 }
 
-/// The index of a point's machine, and that of everybody, loaded when the first does not know a chunk.
+/// The index of a point's machine, and that of everybody, loaded when the first does not do.
 pub(crate) struct Places {
     vault: Arc<Vault>,
     generation: Generation,
@@ -34,10 +34,24 @@ impl Places {
 
     /// Where a chunk lies.
     pub(crate) fn chunk(&self, id: &BlobId) -> Result<Option<Place>, IndexError> {
-        if let Some(place) = find(&self.own, id)? {
-            return Ok(Some(place));
+        match self.own.chunk(id)? {
+            Some(location) => place(&self.own, location).map(Some),
+            None => Ok(self.all(id)?.first().copied()),
         }
-        self.everybody().map_or(Ok(None), |index| find(index, id))
+    }
+
+    /// Every place of a chunk, the best first: where one cannot be read, another may.
+    pub(crate) fn all(&self, id: &BlobId) -> Result<Vec<Place>, IndexError> {
+        let mut found = Vec::new();
+        for index in std::iter::once(&self.own).chain(self.everybody()) {
+            for location in index.places(id)? {
+                let place = place(index, location)?;
+                if !found.contains(&place) {
+                    found.push(place);
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn everybody(&self) -> Option<&Index> {
@@ -49,8 +63,6 @@ impl Places {
     }
 }
 
-fn find(index: &Index, id: &BlobId) -> Result<Option<Place>, IndexError> {
-    let Some(location) = index.chunk(id)? else { return Ok(None) };
-    let pack = index.pack(location.pack)?.id;
-    Ok(Some(Place { pack, block: location.block, member: location.member }))
+fn place(index: &Index, location: Location) -> Result<Place, IndexError> {
+    Ok(Place { pack: index.pack(location.pack)?.id, block: location.block, member: location.member })
 }

@@ -288,13 +288,13 @@ fn do_work(shared: &Shared<'_>, planned: &Planned, work: Work, buffers: &mut Buf
                     // The index may have been told lies; the pack's own footer was just held against the content.
                     Some(found) if found.id == want.id && u64::from(found.bytes) == want.bytes => {
                         file.write(shared, &plain[start..start + found.bytes as usize], want.offset)?;
+                        file.piece_done(shared)?;
                     }
                     Some(_) | None => {
-                        let text = format!("chunk {} is not where an index segment says", want.id);
-                        file.fail(FindingKind::Damaged, text);
+                        let missing = VaultError::Missing { what: "chunk", id: want.id.to_string() };
+                        give_up(shared, &planned.files, std::slice::from_ref(want), &missing)?;
                     }
                 }
-                file.piece_done(shared)?;
             }
             Ok(())
         }
@@ -318,7 +318,7 @@ fn close(shared: &Shared<'_>, windows: &crossbeam_channel::Receiver<Arc<Planned>
     Ok(())
 }
 
-/// Marks every file that needed these pieces.
+/// Takes what cannot be read here from another place; else marks the files that needed it.
 fn give_up(
     shared: &Shared<'_>,
     files: &[Arc<super::file::FileJob>],
@@ -327,8 +327,27 @@ fn give_up(
 ) -> Result<(), RunError> {
     for want in wants {
         let file = &files[want.file as usize];
-        file.fail(FindingKind::Damaged, chain(error));
+        match elsewhere(shared, want) {
+            Some(bytes) => file.write(shared, &bytes, want.offset)?,
+            None => file.fail(FindingKind::Damaged, chain(error)),
+        }
         file.piece_done(shared)?;
     }
     Ok(())
+}
+
+/// A chunk from any of its other places.
+fn elsewhere(shared: &Shared<'_>, want: &Want) -> Option<Vec<u8>> {
+    let places = shared.places.all(&want.id).ok()?;
+    places.into_iter().filter(|place| (place.pack, place.block) != (want.place.pack, want.place.block)).find_map(
+        |place| {
+            let pack = shared.blocks.open(Area::Data, place.pack).ok()?;
+            let plain = shared.blocks.read_block(&pack, place.block).ok()?;
+            let members = &pack.footer.blocks.get(place.block as usize)?.members;
+            let member = members.get(place.member as usize)?;
+            let start: usize = members.iter().take(place.member as usize).map(|member| member.bytes as usize).sum();
+            let bytes = plain.get(start..start + member.bytes as usize)?;
+            (member.id == want.id && u64::from(member.bytes) == want.bytes).then(|| bytes.to_vec())
+        },
+    )
 }

@@ -117,7 +117,7 @@ pub struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn seal(&self, kind: Kind, name: &ObjectName, header: Vec<u8>, body: Vec<u8>, signer: &SigningKey) -> Vec<u8> {
+    pub(super) fn seal(&self, kind: Kind, name: &ObjectName, header: Vec<u8>, body: Vec<u8>, signer: &SigningKey) -> Vec<u8> {
         let draft = Draft {
             header: Some((header, &self.keys.index)),
             body: Some((body, &self.keys.index)),
@@ -127,7 +127,7 @@ impl Keeper<'_> {
         draft.seal(kind, Binding { vault: self.vault, name })
     }
 
-    fn open(
+    pub(super) fn open(
         &self,
         kind: Kind,
         name: &ObjectName,

@@ -9,6 +9,7 @@ pub mod generation;
 pub mod machine;
 pub mod partial;
 pub mod point;
+pub mod quarantine;
 pub mod retention;
 pub mod segment;
 pub mod session;

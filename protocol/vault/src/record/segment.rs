@@ -1,7 +1,7 @@
 //! `i/…`: footers of written packs, so that no reader needs to open the packs to know what they hold.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::crypto::VerifyingKey;
+use crate::crypto::{SigningKey, VerifyingKey};
 use crate::id::{MachineId, PackId, SessionId, VaultId};
 use crate::keys::{MachineKeys, VaultKeys};
 use crate::object::{Binding, Draft, Kind, Object, ObjectError};
@@ -69,11 +69,16 @@ impl Segment {
 
     /// The object, signed by the machine.
     pub fn seal(&self, vault: VaultId, name: &ObjectName, keys: &VaultKeys, machine: &MachineKeys) -> Vec<u8> {
+        self.seal_by(vault, name, keys, &machine.signing)
+    }
+
+    /// The object, signed by the machine or with the maintenance key.
+    pub fn seal_by(&self, vault: VaultId, name: &ObjectName, keys: &VaultKeys, signer: &SigningKey) -> Vec<u8> {
         let (header, body) = self.encode();
         let draft = Draft {
             header: Some((header, &keys.index)),
             body: Some((body, &keys.index)),
-            signer: Some(&machine.signing),
+            signer: Some(signer),
             ..Draft::default()
         };
         draft.seal(Kind::Segment, Binding { vault, name })

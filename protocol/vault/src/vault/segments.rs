@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: a segment counts only when its writer's key, or a signed generation, vouches for its bytes.
 
-use super::{Problem, Vault, VaultError};
+use super::{Problem, Quarantine, Vault, VaultError};
 use crate::crypto::VerifyingKey;
 use crate::id::MachineId;
 use crate::index::{Index, IndexBuilder, IndexError, TakenAs, TakenSegment};
@@ -82,7 +82,7 @@ impl Vault {
     /// verified. With no `reader` (restore and check), every signed one.
     pub fn segments(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Segments, VaultError> {
         let mut found = Segments::default();
-        for (info, trust) in self.live_segments(generation, reader)? {
+        for (info, trust) in self.live_segments(generation, reader, &self.quarantine()?)? {
             let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
             match self.open_segment(&info.name, &bytes, trust) {
                 Ok(segment) => found.segments.push(segment),
@@ -92,11 +92,41 @@ impl Vault {
         Ok(found)
     }
 
+    /// Live segments that cannot be used, those in quarantine left out. One segment is in memory at a time.
+    pub fn segment_problems(&self, generation: &Generation) -> Result<Vec<Problem>, VaultError> {
+        let mut problems = Vec::new();
+        for (info, trust) in self.live_segments(generation, None, &self.quarantine()?)? {
+            let bytes = match self.store.get(&info.name, OBJECT_BYTES_MAX) {
+                // A collector replaced it meanwhile.
+                Err(StoreError::NotFound { .. }) => continue,
+                // No object is that long.
+                Err(error @ StoreError::Refused { .. }) if info.bytes > OBJECT_BYTES_MAX => {
+                    problems.push(Problem { name: info.name, error: error.into() });
+                    continue;
+                }
+                other => other?,
+            };
+            if let Err(error) = self.open_segment(&info.name, &bytes, trust) {
+                problems.push(Problem { name: info.name, error });
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Writes a segment that a repair rebuilt from footers, signed with the maintenance key.
+    pub fn write_rebuilt(&self, segment: &Segment, generation: u64) -> Result<(), VaultError> {
+        let maintenance = self.maintenance("rebuilding the index")?;
+        let name = segment.name(generation);
+        self.store.put_same(&name, &segment.seal_by(self.id(), &name, &self.keys, &maintenance))?;
+        Ok(())
+    }
+
     /// The segments of the listing that count, in its order, and why.
     fn live_segments(
         &self,
         generation: &Generation,
         reader: Option<MachineId>,
+        quarantine: &Quarantine,
     ) -> Result<Vec<(ObjectInfo, Trust)>, VaultError> {
         let replaced: HashSet<&str> = generation.replaced_segments.iter().map(String::as_str).collect();
         let verified: BTreeMap<&str, [u8; 32]> =
@@ -108,9 +138,8 @@ impl Vault {
             self.remember_writers(&listed)?;
         }
         for info in listed {
-            let Some(writer) = Segment::writer_of(&info.name).filter(|_| !replaced.contains(info.name.as_str())) else {
-                continue;
-            };
+            let counts = !replaced.contains(info.name.as_str()) && !quarantine.holds(&info.name);
+            let Some(writer) = Segment::writer_of(&info.name).filter(|_| counts) else { continue };
             let trust = match verified.get(info.name.as_str()) {
                 Some(hash) => Trust::Hash(*hash),
                 None => *match writers.entry(writer) {
@@ -148,18 +177,25 @@ impl Vault {
             Trust::Hash(hash) if blake3::hash(bytes) != hash => Err(ObjectError::Signature),
             // The maintenance key signed this hash, so the machine's own signature adds nothing.
             Trust::Hash(_) => Segment::open(self.id(), name, bytes, &self.keys, None),
-            Trust::Signer(signer) => Segment::open(self.id(), name, bytes, &self.keys, Some(signer)),
+            Trust::Signer(signer) => match Segment::open(self.id(), name, bytes, &self.keys, Some(signer)) {
+                // A repair wrote it again for the machine; what it lists counts for whom the machine's own would.
+                Err(ObjectError::Signature) => {
+                    Segment::open(self.id(), name, bytes, &self.keys, Some(self.config.maintenance_public))
+                }
+                other => other,
+            },
             Trust::None => Err(ObjectError::Signature),
         };
         opened.map_err(|source| VaultError::Object { name: name.clone(), source })
     }
 
     /// The index of what may be reused or read by `reader`; see [`Vault::segments`]. Packs that are gone, or (for a
-    /// writer) may go, are hidden.
+    /// writer) may go, are hidden, and so is what is in quarantine: [`Index::places`] shows it to readers that have no choice.
     ///
     /// Only segments that the local cache lacks are read; see [`Vault::with_local`].
     pub fn load_index(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Index, VaultError> {
-        let live = self.live_segments(generation, reader)?;
+        let quarantine = self.quarantine()?;
+        let live = self.live_segments(generation, reader, &quarantine)?;
         let dir = self.local.index_dir(self.id(), reader);
         let built = match self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &live, reader) {
             // The damage dropped the cache, so the second build reads everything from the vault.
@@ -170,6 +206,7 @@ impl Vault {
         };
         let mut index = built?;
         index.hide(&self.unusable(generation, reader)?)?;
+        index.hide(&quarantine.packs())?;
         Ok(index)
     }
 

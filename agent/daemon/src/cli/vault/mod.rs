@@ -10,13 +10,13 @@ mod list;
 mod open;
 mod progress;
 mod prune;
+mod repair;
 mod restore;
 mod retention;
 mod text;
 
 use super::args::Globals;
 use super::exit::Exit;
-use super::failure::Failure;
 use super::vault_args::{CheckArgs, VaultCommand};
 
 /// Runs one vault command.
@@ -29,16 +29,12 @@ pub(crate) fn run(command: &VaultCommand, globals: &Globals) -> anyhow::Result<E
         VaultCommand::Ls(args) => list::entries(args, globals),
         VaultCommand::Restore(args) => restore::run(args, globals),
         VaultCommand::Check(args) => check::run(args, json),
-        VaultCommand::Verify(args) => check::run(&CheckArgs { vault: args.vault.clone(), read_data: true }, json),
+        VaultCommand::Verify(args) => check::run(&CheckArgs::of_all_data(&args.vault), json),
         VaultCommand::Explain(args) => retention::explain(args, json),
         VaultCommand::Forget(args) => retention::forget(args, json),
         VaultCommand::Undelete(args) => retention::undelete(args, json),
         VaultCommand::Key(args) => key::run(args, json),
         VaultCommand::Prune(args) => prune::run(args, globals),
-        VaultCommand::Repair(_) => Err(not_there("repair", "`check --read-data` names what is damaged")),
+        VaultCommand::Repair(args) => repair::run(args, json),
     }
-}
-
-fn not_there(command: &str, meanwhile: &str) -> anyhow::Error {
-    Failure::new("not-available", format!("`{command}` is not part of this version")).remedy(meanwhile).into()
 }
