@@ -349,9 +349,21 @@ class Point:
         return reader.list(piece)
 
 
+def quarantined(vault):
+    """The objects that repairs withdrew: writers wrote again what they held."""
+    verdicts = {}
+    for name in vault.names("q"):
+        _, _, body = vault.object(name, 13, vault.maintenance, vault.k_index)
+        listed = body.fields({2}).get(2, Reader(b"\0"))
+        verdicts.update(listed.list(lambda: (listed.bytes().decode(), listed.varint())))
+    return {name for name, verdict in verdicts.items() if verdict != 0}
+
+
 def chunk_places(vault, metas):
-    places = {}
+    places, withdrawn = {}, quarantined(vault)
     for name in vault.names("p"):
+        if name in withdrawn:
+            continue
         for block in vault.pack("p", bytes.fromhex(os.path.basename(name)), metas):
             start = 0
             for member, length in block[6]:

@@ -11,6 +11,8 @@ use nightkeep_vault::id::VaultId;
 use nightkeep_vault::keys::{CustomerRoot, recovery_sheet};
 use nightkeep_vault::record::config::Custody;
 use nightkeep_vault::record::point::CivilTime;
+use nightkeep_vault::repair;
+use nightkeep_vault::scrub::{self, ScrubOptions};
 use nightkeep_vault::store::DiskStore;
 use nightkeep_vault::vault::Vault;
 use std::fs;
@@ -49,6 +51,19 @@ fn back_up(vault: &Arc<Vault>, source: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Damages a data pack and withdraws it, so that the next run writes again what it held.
+fn damage_and_repair(vault: &Arc<Vault>) -> anyhow::Result<()> {
+    let pack = vault.store().list("p/", None, 1)?.pop().context("a data pack")?;
+    let path = Path::new(&vault.store().location().replace("file://", "")).join(pack.name.as_str());
+    let mut bytes = fs::read(&path)?;
+    bytes[5000] ^= 1;
+    fs::write(&path, bytes)?;
+    let found = scrub::scrub(&**vault.store(), &ScrubOptions::default(), &|_| true)?;
+    let plan = repair::plan(vault, Some(&found.verdicts()))?;
+    anyhow::ensure!(repair::execute(vault, &plan, Time::default())?.verdicts == 1, "{plan:?}");
+    Ok(())
+}
+
 #[test]
 fn a_reader_written_from_the_format_alone_restores_a_vault() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
@@ -72,6 +87,9 @@ fn a_reader_written_from_the_format_alone_restores_a_vault() -> anyhow::Result<(
     let vault = Arc::new(vault);
     back_up(&vault, &source)?;
     fs::write(source.join("deep/er/new"), "a second point stands on the first")?;
+    back_up(&vault, &source)?;
+
+    damage_and_repair(&vault)?;
     back_up(&vault, &source)?;
 
     let (sheet, target) = (dir.path().join("sheet"), dir.path().join("target"));

@@ -58,7 +58,8 @@ pub(super) fn seal(kind: Kind, name: &ObjectName, header: &[u8], body: Option<(&
         | Kind::Retention
         | Kind::Generation
         | Kind::Fence
-        | Kind::Decision => &keys.maintenance,
+        | Kind::Decision
+        | Kind::Quarantine => &keys.maintenance,
     };
     let draft = Draft {
         open: Vec::new(),
