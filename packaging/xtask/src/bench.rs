@@ -1,5 +1,7 @@
 //! Speed and footprint, measured by programs of their own; this door builds them with optimisation and runs them.
 
+mod cloud;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -24,6 +26,7 @@ enum Table {
     Vault,
     Agent,
     Host,
+    /// First backup, unchanged backup and restore over a far line beside a near one (tests/harness).
     Cloud,
 }
 
@@ -31,7 +34,8 @@ enum Table {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.table {
         Table::Vault => vault(&options.arguments),
-        Table::Agent | Table::Host | Table::Cloud => bail!("this table is not there yet; `bench vault` is"),
+        Table::Cloud => cloud::run(&options.arguments),
+        Table::Agent | Table::Host => bail!("this table is not there yet; `bench vault` and `bench cloud` are"),
     }
 }
 

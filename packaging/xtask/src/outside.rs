@@ -15,7 +15,7 @@ const MOTO: &str = "moto[server]==5.2.5";
 /// Azure's emulator.
 const AZURITE: &str = "azurite@3.37.0";
 
-/// What `cargo xtask test` needs.
+/// What `cargo xtask test` and `bench cloud` need.
 pub(crate) fn for_tests() {
     told("moto", moto());
 }

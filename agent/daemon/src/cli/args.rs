@@ -64,7 +64,11 @@ pub(crate) enum Command {
     /// End a pause
     Resume,
     /// What works on this machine: snapshots, rights, service, network
-    Selftest,
+    Selftest {
+        /// Also race writers against this vault's storage: does it create atomically? Puts and deletes below `probe/`
+        #[arg(long, value_name = "URL")]
+        vault: Option<String>,
+    },
     /// Logs and facts for support, secrets removed
     SupportBundle {
         /// The file to write

@@ -57,7 +57,7 @@ fn run(command: &Command, globals: &Globals) -> anyhow::Result<Exit> {
         Command::Stop(args) => orders::stop(args, globals),
         Command::Pause(args) => orders::pause(args, globals),
         Command::Resume => orders::resume(globals),
-        Command::Selftest => selftest::run(globals),
+        Command::Selftest { vault } => selftest::run(globals, vault.as_deref()),
         Command::SupportBundle { file } => bundle::run(file, globals),
         Command::Vault(command) => vault::run(command, globals),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nightkeep_platform::service::{ServiceManager, manager};
 use nightkeep_platform::{process, secret_file};
+use nightkeep_storage::Races;
 use nightkeep_wire::control::Op;
 use serde::Serialize;
 
@@ -39,7 +40,7 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 }
 
 /// Runs every check; fails when one does.
-pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
+pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit> {
     let (places, config) = Places::resolve(globals)?;
     let identity = Identity::load(&places);
     let mut checks = vec![rights(), snapshots(), service(), state(&places)];
@@ -60,6 +61,7 @@ pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
     if let Ok(Some(identity)) = &identity {
         checks.extend(runtime()?.block_on(network(identity, &config)));
     }
+    checks.extend(vault.map(storage));
     tell(&checks, globals.json);
     let failed = checks.iter().any(|check| check.verdict == Verdict::Fails);
     Ok(if failed { Exit::Failed } else { Exit::Done })
@@ -106,6 +108,17 @@ async fn network(identity: &Identity, config: &Config) -> Option<Check> {
         Ok(()) => check("network", Verdict::Works, format!("{} answers", enrolled.host_url)),
         Err(error) => check("network", Verdict::Fails, error.in_words()),
     })
+}
+
+/// Whether the storage of a vault keeps its word.
+fn storage(location: &str) -> Check {
+    let probed = nightkeep_storage::open_location(location)
+        .map_err(anyhow::Error::from)
+        .and_then(|store| Ok(nightkeep_storage::probe_create_only(&*store, Races::default())?));
+    match probed {
+        Ok(()) => check("storage", Verdict::Works, format!("{location} creates atomically")),
+        Err(error) => check("storage", Verdict::Fails, format!("{error:#}")),
+    }
 }
 
 fn tell(checks: &[Check], as_json: bool) {

@@ -39,7 +39,7 @@ pub(crate) enum VaultCommand {
 /// Which vault, and what opens it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VaultFlags {
-    /// The vault's location: file:///FOLDER, or a folder
+    /// The vault's location: a folder, file:///FOLDER, s3://BUCKET/PREFIX, az://CONTAINER/PREFIX or gs://BUCKET/PREFIX
     #[arg(long, value_name = "URL", env = "NIGHTKEEP_VAULT")]
     pub(crate) vault: String,
     /// Read the passphrase from this file instead of NIGHTKEEP_PASSPHRASE or a prompt

@@ -7,4 +7,5 @@
 mod contract;
 mod faults;
 mod support;
+mod whole;
 mod world;

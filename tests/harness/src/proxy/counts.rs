@@ -38,7 +38,7 @@ impl Counts {
         self.puts + self.gets + self.heads + self.lists + self.deletes + self.others
     }
 
-    /// What came after `earlier`; the most at once is that of all time.
+    /// What came after `earlier`; the most at once stays that of all time.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             puts: self.puts - earlier.puts,
@@ -58,7 +58,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { puts, gets, heads, lists, deletes, others, connections, rounds, at_once_max, .. } = self;
+        let Self { puts, gets, heads, lists, deletes, others, connections, rounds, .. } = self;
         write!(
             f,
             "{} requests ({puts} PUT, {gets} GET, {heads} HEAD, {lists} LIST, {deletes} DELETE",
@@ -67,7 +67,7 @@ impl fmt::Display for Counts {
         if *others > 0 {
             write!(f, ", {others} other")?;
         }
-        write!(f, "), {rounds} rounds, {at_once_max} at once, {connections} connections")
+        write!(f, "), {rounds} rounds, {connections} connections")
     }
 }
 

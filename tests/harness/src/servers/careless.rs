@@ -74,9 +74,11 @@ async fn serve(mut stream: TcpStream, names: &Names) -> io::Result<()> {
         let status = match (head.starts_with("put"), taken) {
             (true, true) => "412 Precondition Failed",
             (true, false) => "200 OK",
-            (false, _) => "403 Forbidden",
+            (false, _) => "404 Not Found",
         };
-        lock().insert(name);
+        if head.starts_with("put") {
+            lock().insert(name);
+        }
         let answer = format!("HTTP/1.1 {status}\r\nETag: \"x\"\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(answer.as_bytes()).await?;
     }
