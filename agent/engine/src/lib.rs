@@ -4,6 +4,7 @@
 //! no hosts and no plans; threads, bounded queues, and nothing asynchronous.
 
 pub mod backup;
+pub mod changed;
 pub mod check;
 pub mod chunker;
 pub mod exclude;

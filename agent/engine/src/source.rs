@@ -2,9 +2,11 @@
 //!
 //! **Invariant**: memory grows with the names of the largest directories on the way down, not with the number of files.
 
+use crate::changed::ChangedDirs;
 use crate::exclude::Excludes;
 use crate::progress::Finding;
 use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta, Listing};
+use nightkeep_platform::journal::{Beneath, FileId};
 use nightkeep_platform::mounts::{MountClass, Mounts};
 use nightkeep_platform::names;
 use std::collections::BTreeSet;
@@ -48,6 +50,18 @@ pub enum Step {
     Entry(Box<SourceEntry>),
     /// A file or directory that could not be looked at.
     Finding(Finding),
+    /// A directory beneath which nothing changed, as the journal has it. Unless it is given to [`Walk::enter`] next, the walk
+    /// goes on behind it.
+    Settled(Box<SourceEntry>),
+}
+
+/// What lets a walk leave directories unread.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    /// What the journal vouches for.
+    pub(crate) changed: Arc<ChangedDirs>,
+    /// Paths that are looked at whatever the journal says.
+    pub(crate) doubtful: Vec<Vec<u8>>,
 }
 
 /// Why a walk cannot begin.
@@ -72,6 +86,7 @@ pub struct Walk {
     stack: Vec<Frame>,
     /// The entry to answer next: the root at first, later a directory whose finding came before it.
     pending: Option<Box<SourceEntry>>,
+    trust: Option<Trust>,
 }
 
 /// A directory whose entries are being visited.
@@ -84,6 +99,8 @@ struct Frame {
     device: u64,
     /// Whether every entry is taken, or only those on the way to a root.
     whole: bool,
+    /// Whether the journal is asked about the directories in it.
+    ask: bool,
 }
 
 impl Frame {
@@ -112,10 +129,16 @@ impl Walk {
         let mounts = if options.entire_machine { Mounts::read().ok() } else { None };
         let whole = options.roots.iter().any(Vec::is_empty);
         let entry = SourceEntry { dir: None, name: Vec::new(), path: Vec::new(), meta, ancestor: !whole };
-        let mut walk = Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)) };
+        let mut walk = Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)), trust: None };
         let listing = root.list().map_err(|error| at(&walk.options.machine_root, error))?;
-        walk.push(root, Vec::new(), listing, meta.device, whole);
+        walk.push(root, Vec::new(), listing, meta.device, whole, true);
         Ok(walk)
+    }
+
+    /// Leaves directories unread from now on that the journal vouches for.
+    pub(crate) fn trust(&mut self, trust: Option<Trust>) {
+        self.trust = trust;
+        self.count_read();
     }
 
     /// The next entry or finding; none at the end.
@@ -147,22 +170,59 @@ impl Walk {
             if self.options.excludes.excludes(&path, is_dir) {
                 continue;
             }
-            let (dir, device) = (frame.dir.clone(), frame.device);
+            let (dir, ask) = (frame.dir.clone(), frame.ask);
             let found = Box::new(SourceEntry { dir: Some(dir), name: entry.name, path, meta, ancestor });
-            let descent = if is_dir { self.descend(&found, device, whole) } else { Descent::Nothing };
-            match descent {
-                Descent::LeftOut => continue,
-                Descent::Nothing => return Some(Step::Entry(found)),
-                Descent::Finding(finding) => {
-                    self.pending = Some(found);
-                    return Some(Step::Finding(finding));
-                }
+            let asked = if is_dir && whole && ask { self.ask(&found) } else { Asked::Enter { ask } };
+            let step = match asked {
+                Asked::Settled => return Some(Step::Settled(found)),
+                Asked::Enter { ask } => self.take(found, whole, ask),
+            };
+            if step.is_some() {
+                return step;
             }
         }
     }
 
+    /// Enters a directory that was said to be settled after all; asks the journal about those in it, or not.
+    /// None when it is left out.
+    pub(crate) fn enter(&mut self, entry: Box<SourceEntry>, ask: bool) -> Option<Step> {
+        self.take(entry, true, ask)
+    }
+
+    /// The step for an entry, with what is in it put next.
+    fn take(&mut self, found: Box<SourceEntry>, whole: bool, ask: bool) -> Option<Step> {
+        let is_dir = found.meta.kind == FileKind::Directory;
+        let device = self.stack.last().map_or(found.meta.device, |frame| frame.device);
+        match if is_dir { self.descend(&found, device, whole, ask) } else { Descent::Nothing } {
+            Descent::LeftOut => None,
+            Descent::Nothing => Some(Step::Entry(found)),
+            Descent::Finding(finding) => {
+                self.pending = Some(found);
+                Some(Step::Finding(finding))
+            }
+        }
+    }
+
+    /// What the journal says about a directory.
+    fn ask(&self, entry: &SourceEntry) -> Asked {
+        let Some(Trust { changed, doubtful }) = &self.trust else { return Asked::Enter { ask: false } };
+        let within = nightkeep_vault::reader::is_within;
+        match changed.changes.beneath(FileId { device: entry.meta.device, inode: entry.meta.inode }) {
+            Beneath::Unchanged if doubtful.iter().any(|path| within(path, &entry.path)) => Asked::Enter { ask: true },
+            Beneath::Unchanged => Asked::Settled,
+            Beneath::Changed | Beneath::Unwatched => Asked::Enter { ask: true },
+            Beneath::Unknown => Asked::Enter { ask: false },
+        }
+    }
+
+    fn count_read(&self) {
+        if let Some(trust) = &self.trust {
+            trust.changed.count_read();
+        }
+    }
+
     /// Opens a directory and puts its entries next. Its own entry is returned by the caller first.
-    fn descend(&mut self, entry: &SourceEntry, parent_device: u64, whole: bool) -> Descent {
+    fn descend(&mut self, entry: &SourceEntry, parent_device: u64, whole: bool, ask: bool) -> Descent {
         let (Some(parent), meta) = (&entry.dir, &entry.meta) else { return Descent::Nothing };
         if self.skip.contains(&(meta.device, meta.inode)) {
             return Descent::LeftOut;
@@ -179,16 +239,22 @@ impl Walk {
                 Descent::LeftOut
             }
             Ok((dir, listing)) => {
-                self.push(Arc::new(dir), entry.path.clone(), listing, meta.device, whole);
+                self.count_read();
+                self.push(Arc::new(dir), entry.path.clone(), listing, meta.device, whole, ask);
                 Descent::Nothing
             }
             Err(error) => Descent::Finding(Finding::of_read(&entry.path, &error)),
         }
     }
 
-    fn push(&mut self, dir: Arc<Dir>, path: Vec<u8>, listing: Listing, device: u64, whole: bool) {
-        self.stack.push(Frame { dir, path, listing, entries: Vec::new().into_iter(), device, whole });
+    fn push(&mut self, dir: Arc<Dir>, path: Vec<u8>, listing: Listing, device: u64, whole: bool, ask: bool) {
+        self.stack.push(Frame { dir, path, listing, entries: Vec::new().into_iter(), device, whole, ask });
     }
+}
+
+enum Asked {
+    Settled,
+    Enter { ask: bool },
 }
 
 enum Descent {

@@ -11,8 +11,8 @@
 //! of the very tree we want to spare, blind to whatever happens between a folder's creation and its watch. A hint that
 //! cannot shrink the work is a cost, and schedules here come from plans.
 //!
-//! **Invariant**: a journal only ever shrinks work: what it does not positively vouch for is answered as [`Beneath::Unknown`]
-//! or [`Lost`], and is then read in full.
+//! **Invariant**: a journal only ever shrinks work: what it does not positively vouch for is answered as [`Beneath::Unwatched`],
+//! [`Beneath::Unknown`] or [`Lost`], and is then read in full.
 
 use std::collections::HashSet;
 use std::io;
@@ -78,6 +78,8 @@ pub enum Beneath {
     Unchanged,
     /// Something changed in it or beneath it: read it, and ask again about the directories in it.
     Changed,
+    /// Nobody watches it: read it, and ask again about what may be mounted in it.
+    Unwatched,
     /// Nothing is known about anything beneath it.
     Unknown,
 }
@@ -192,8 +194,10 @@ impl Position {
 impl Changes {
     /// What is known of everything beneath a directory.
     pub fn beneath(&self, directory: FileId) -> Beneath {
-        if !self.devices.contains(&directory.device) || self.remounted.contains(&directory) {
+        if self.remounted.contains(&directory) {
             Beneath::Unknown
+        } else if !self.devices.contains(&directory.device) {
+            Beneath::Unwatched
         } else if self.changed.contains(&directory) || self.leading.contains(&directory) {
             Beneath::Changed
         } else {
@@ -230,7 +234,7 @@ mod tests {
         assert_eq!(changes.beneath(id(4)), Beneath::Changed);
         assert_eq!(changes.beneath(id(5)), Beneath::Changed);
         assert_eq!(changes.beneath(id(6)), Beneath::Unknown);
-        assert_eq!(changes.beneath(FileId { device: 2, inode: 3 }), Beneath::Unknown);
+        assert_eq!(changes.beneath(FileId { device: 2, inode: 3 }), Beneath::Unwatched);
         assert!(changes.names_file(9) && !changes.names_file(3));
     }
 

@@ -161,6 +161,7 @@ fn what_is_mounted_anew_is_unknown_and_always_on_the_way() {
     assert_eq!(watched.journal.since(later).1.unwrap().beneath(id(&watched.path("one"))), Beneath::Changed);
     run(Command::new("umount").arg(&deep)).unwrap();
     assert_eq!(watched.journal.since(later).1.unwrap().beneath(id(&deep)), Beneath::Unknown, "uncovered again");
+    assert_eq!(watched.journal.since(later).1.unwrap().beneath(id(&watched.path("one"))), Beneath::Changed);
     let last = watched.journal.position();
     assert_eq!(watched.journal.since(last).1.unwrap().beneath(id(&watched.path("one"))), Beneath::Unchanged);
 }
@@ -187,7 +188,7 @@ fn scenario_23_a_filesystem_that_was_away_is_unknown() {
     // Away and back between two looks at the mounts: the table is as before, and the mark is gone.
     run(Command::new("umount").arg(&point)).unwrap();
     mount(&["-o", "loop", source.as_str()], &point).unwrap();
-    assert_eq!(journal.since(start).1.unwrap().beneath(folder), Beneath::Unknown);
+    assert_eq!(journal.since(start).1.unwrap().beneath(folder), Beneath::Unwatched);
     let again = journal.position();
     assert_eq!(journal.since(again).1.unwrap().beneath(folder), Beneath::Unchanged, "watched anew");
     run(Command::new("umount").arg(&point)).unwrap();

@@ -26,6 +26,7 @@ mod partial;
 mod pieces;
 mod scan;
 mod seal;
+mod settled;
 
 use crate::chunker::Chunker;
 use crate::progress::{Finding, Phase, Progress, Stop, StopKind};
@@ -273,7 +274,7 @@ impl Shared<'_> {
 
 fn run_session(
     session: &Session,
-    walk: Walk,
+    mut walk: Walk,
     options: &BackupOptions,
     started: CivilTime,
     clock: &dyn Clock,
@@ -298,6 +299,7 @@ fn run_session(
         stop,
         findings: Mutex::default(),
     };
+    walk.trust(settled::trust(options.changed.as_ref(), &parents));
     if let Some(parent) = &parents.complete {
         let totals = parent.totals();
         progress.estimate(totals.files, totals.bytes);

@@ -3,6 +3,7 @@
 //! **Invariant**: no option decides whether a vault is right, only what is in it and what it costs.
 
 use super::Executor;
+use crate::changed::ChangedDirs;
 use crate::source::SourceOptions;
 use nightkeep_vault::record::point::{BackupSet, CivilTime};
 use std::fmt::Debug;
@@ -119,6 +120,8 @@ pub trait Faults: Send + Sync + Debug {
 pub struct BackupOptions {
     /// The source.
     pub source: SourceOptions,
+    /// What a change journal vouches for; without it everything is looked at.
+    pub changed: Option<Arc<ChangedDirs>>,
     /// This machine's name, for people; an owner's machine also takes its id from it.
     pub machine_name: String,
     /// The plan, when there is one.
@@ -148,6 +151,7 @@ impl BackupOptions {
     pub fn new(source: SourceOptions, machine_name: impl Into<String>) -> Self {
         Self {
             source,
+            changed: None,
             machine_name: machine_name.into(),
             plan: None,
             set: BackupSet::None,

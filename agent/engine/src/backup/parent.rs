@@ -122,6 +122,13 @@ impl Parent {
         self.started().at.seconds
     }
 
+    /// Paths of what its run had trouble with; none when not all of them are listed.
+    pub(crate) fn findings(&self) -> Option<Vec<Vec<u8>>> {
+        let listed = &self.reader.body.findings;
+        let all = listed.len() as u64 == self.totals().findings;
+        all.then(|| listed.iter().map(|finding| finding.path.clone()).collect())
+    }
+
     /// The pieces of a content list of its catalogue.
     pub(crate) fn content_list(&self, id: &BlobId) -> Result<Vec<Piece>, VaultError> {
         self.reader.content_list(id)

@@ -3,11 +3,15 @@
 //! **Invariant**: both run in the same order, so one entry of each is in memory at a time (and one hunk of the parent).
 
 use super::parent::{Parent, Parents};
+use super::settled::{self, Settled};
 use super::{BackupError, Shared};
+use crate::changed::ChangedDirs;
+use crate::progress::Finding;
 use crate::source::{SourceEntry, Step, Walk};
 use nightkeep_platform::files::{FileKind, FileMeta};
-use nightkeep_vault::catalogue::{Content, Entry, EntryKind, Extras, Piece, compare_paths};
+use nightkeep_vault::catalogue::{Content, Entry, EntryKind, Extras, HunkRef, Piece, compare_paths};
 use nightkeep_vault::codec::Time;
+use nightkeep_vault::reader::is_within;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -29,6 +33,15 @@ pub(crate) enum Item {
     Read(Box<SourceEntry>, bool),
 }
 
+impl Item {
+    fn path_bytes(&self) -> usize {
+        match self {
+            Item::Unchanged(entry) => entry.path.len(),
+            Item::Read(entry, _) => entry.path.len(),
+        }
+    }
+}
+
 /// Entries in path order.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -43,13 +56,19 @@ pub(crate) struct Scan<'a> {
     walk: Walk,
     /// What the parents hold, what an interrupted run confirmed before the last point.
     cursors: Vec<ParentCursor>,
+    /// What the change journal vouches for, and the subtree being taken over on its word.
+    changed: Option<Arc<ChangedDirs>>,
+    settled: Option<Settled>,
+    /// Up to this path all was taken over before the parent's catalogue turned out to be unreadable.
+    done_to: Option<Vec<u8>>,
     number: u64,
 }
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(shared: &'a Shared<'a>, walk: Walk, parents: &Parents) -> Self {
         let cursors = parents.newest_first().cloned().map(ParentCursor::new).collect();
-        Self { shared, walk, cursors, number: 0 }
+        let changed = shared.options.changed.clone();
+        Self { shared, walk, cursors, changed, settled: None, done_to: None, number: 0 }
     }
 
     /// The next batch; none at the end of the source.
@@ -62,26 +81,88 @@ impl<'a> Scan<'a> {
             && dirs < BATCH_DIRS
         {
             self.shared.check_stop()?;
-            match self.walk.next_step() {
-                None => break,
-                Some(Step::Finding(finding)) => self.shared.finding(finding),
-                Some(Step::Entry(entry)) => {
-                    path_bytes += entry.path.len();
-                    let item = self.compare(entry);
-                    if let Item::Read(entry, _) = &item {
-                        bytes += entry.meta.bytes;
-                        let dir = entry.dir.as_ref().map_or(std::ptr::null(), Arc::as_ptr);
-                        if dir != last_dir {
-                            last_dir = dir;
-                            dirs += 1;
-                        }
-                    }
-                    batch.items.push(item);
+            let Some(item) = self.next_item() else { break };
+            path_bytes += item.path_bytes();
+            if let Item::Read(entry, _) = &item {
+                bytes += entry.meta.bytes;
+                let dir = entry.dir.as_ref().map_or(std::ptr::null(), Arc::as_ptr);
+                if dir != last_dir {
+                    last_dir = dir;
+                    dirs += 1;
                 }
             }
+            batch.items.push(item);
         }
         self.number += 1;
         Ok(if batch.items.is_empty() { None } else { Some(batch) })
+    }
+
+    fn next_item(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.take_over() {
+                return Some(item);
+            }
+            let mut step = Some(self.walk.next_step()?);
+            while let Some(taken) = step.take() {
+                match taken {
+                    Step::Finding(finding) => self.shared.finding(finding),
+                    Step::Entry(entry) if self.is_done(&entry.path) => {}
+                    Step::Entry(entry) => return Some(self.compare(entry)),
+                    Step::Settled(entry) => match self.settle(entry) {
+                        Ok(item) => return Some(item),
+                        Err(entry) => step = self.walk.enter(entry, false),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Begins to take over a directory; hands it back when the parent does not have this very one.
+    fn settle(&mut self, entry: Box<SourceEntry>) -> Result<Item, Box<SourceEntry>> {
+        let (Some(changed), Some(cursor)) = (&self.changed, self.cursors.last_mut()) else { return Err(entry) };
+        let Some(before) = cursor.seek(&entry.path) else { return Err(entry) };
+        if !settled::is_same_directory(&before, &entry) {
+            cursor.put_back(before);
+            return Err(entry);
+        }
+        self.settled = Some(Settled::new(entry, cursor.parent.clone(), changed.clone()));
+        Ok(Item::Unchanged(Box::new(before)))
+    }
+
+    /// The next item of the subtree being taken over; none at its end.
+    fn take_over(&mut self) -> Option<Item> {
+        loop {
+            let settled = self.settled.as_mut()?;
+            let cursor = self.cursors.iter_mut().rfind(|cursor| Arc::ptr_eq(&cursor.parent, &settled.parent))?;
+            let Ok(next) = cursor.next_within(&settled.top.path) else {
+                // Read anew what is not taken over yet.
+                let settled = self.settled.take()?;
+                self.done_to = Some(settled.last);
+                if let Some(Step::Finding(finding)) = self.walk.enter(settled.top, false) {
+                    self.shared.finding(finding);
+                }
+                return None;
+            };
+            let Some(before) = next else {
+                self.settled = None;
+                return None;
+            };
+            if !settled.needs_look(&before) {
+                return Some(Item::Unchanged(Box::new(before)));
+            }
+            match settled.look(&before.path) {
+                Ok(Some(entry)) => {
+                    cursor.put_back(before);
+                    return Some(self.compare(Box::new(entry)));
+                }
+                Ok(None) => {}
+                Err(error) => self.shared.finding(Finding::of_read(&before.path, &error)),
+            }
+        }
+    }
+
+    fn is_done(&self, path: &[u8]) -> bool {
+        self.done_to.as_ref().is_some_and(|done| compare_paths(path, done).is_le())
     }
 
     fn compare(&mut self, entry: Box<SourceEntry>) -> Item {
@@ -160,16 +241,26 @@ pub(crate) fn entry_kind(kind: FileKind) -> EntryKind {
 struct ParentCursor {
     parent: Arc<Parent>,
     next_hunk: usize,
+    /// An entry that was taken and is wanted again.
+    put_back: Option<Entry>,
     entries: std::iter::Peekable<std::vec::IntoIter<Entry>>,
 }
 
+/// A part of the parent's catalogue that cannot be read.
+struct Unreadable;
+
 impl ParentCursor {
     fn new(parent: Arc<Parent>) -> Self {
-        Self { parent, next_hunk: 0, entries: Vec::new().into_iter().peekable() }
+        Self { parent, next_hunk: 0, put_back: None, entries: Vec::new().into_iter().peekable() }
     }
 
     /// The parent's entry of a path. Paths must be asked for in rising order.
     fn seek(&mut self, path: &[u8]) -> Option<Entry> {
+        if let Some(entry) = self.put_back.take()
+            && entry.path == path
+        {
+            return Some(entry);
+        }
         loop {
             while let Some(entry) = self.entries.peek() {
                 match compare_paths(&entry.path, path) {
@@ -191,12 +282,40 @@ impl ParentCursor {
             if skip {
                 continue;
             }
-            match self.parent.read_hunk(hunk) {
-                Ok(entries) => self.entries = entries.into_iter().peekable(),
-                Err(error) => {
-                    tracing::warn!(%error, "A part of the last catalogue cannot be read; its files are read anew")
-                }
+            // Its files are read anew when it cannot be read.
+            let _ = self.read(hunk.clone());
+        }
+    }
+
+    /// To be answered again by the next [`seek`](Self::seek) for its path.
+    fn put_back(&mut self, entry: Entry) {
+        self.put_back = Some(entry);
+    }
+
+    /// The next entry, when it lies beneath a directory that was sought last.
+    fn next_within(&mut self, directory: &[u8]) -> Result<Option<Entry>, Unreadable> {
+        loop {
+            if let Some(next) = self.entries.peek() {
+                let within = is_within(&next.path, directory);
+                return Ok(if within { self.entries.next() } else { None });
+            }
+            let Some(hunk) = self.parent.hunks().get(self.next_hunk).cloned() else { return Ok(None) };
+            if !is_within(&hunk.first_path, directory) {
+                return Ok(None);
+            }
+            self.next_hunk += 1;
+            self.read(hunk)?;
+        }
+    }
+
+    fn read(&mut self, hunk: HunkRef) -> Result<(), Unreadable> {
+        match self.parent.read_hunk(&hunk) {
+            Ok(entries) => self.entries = entries.into_iter().peekable(),
+            Err(error) => {
+                tracing::warn!(%error, "A part of the last catalogue cannot be read; its files are read anew");
+                return Err(Unreadable);
             }
         }
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ impl Resolver {
     pub(super) fn new(watches: &Watches, past: u64) -> Self {
         let opened = watches.open_since(past);
         let mut changes =
-            Changes { leading: watches.leading(), remounted: watches.remounted(past), ..Changes::default() };
+            Changes { leading: watches.leading(past), remounted: watches.remounted(past), ..Changes::default() };
         changes.devices = opened.values().map(|opened| opened.root.device).collect();
         Self { opened, changes, climbed: HashSet::new() }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
 
 use super::fanotify::Queue;
 use crate::journal::{Coverage, FileId, JournalError};
@@ -54,6 +55,8 @@ struct Watch {
 pub(super) struct Opened {
     pub(super) fd: OwnedFd,
     pub(super) root: FileId,
+    /// The mount of our own; gone with this handle.
+    _mount: OwnedFd,
 }
 
 impl Watches {
@@ -144,10 +147,11 @@ impl Watches {
         since.filter_map(|watch| Some((watch.id, watch.open().ok()?))).collect()
     }
 
-    /// Directories that lead to mount points.
-    pub(super) fn leading(&self) -> HashSet<FileId> {
+    /// Directories that lead to mount points, and to what were some at a moment.
+    pub(super) fn leading(&self, past: u64) -> HashSet<FileId> {
         let mut ways = BTreeSet::new();
-        for point in self.points.keys() {
+        let changed = self.changed.iter().filter(|(_, number)| **number > past).map(|(point, _)| point);
+        for point in self.points.keys().chain(changed) {
             let above = ancestors(point).filter(|above| is_within(above, &self.place));
             ways.extend(above.filter(|above| !self.may_hang(above)));
         }
@@ -180,17 +184,29 @@ impl Watches {
 impl Watch {
     fn begin(queue: &Queue, mounts: Vec<(u64, Vec<u8>)>, begun: u64) -> io::Result<Self> {
         let mut watch = Self { mounts, id: 0, begun };
-        let opened = watch.open()?;
-        queue.mark(opened.fd.as_fd())?;
-        watch.id = rustix::fs::fstatvfs(&opened.fd)?.f_fsid;
+        let root = watch.root()?;
+        queue.mark(root.as_fd())?;
+        watch.id = rustix::fs::fstatvfs(&root)?.f_fsid;
+        // What cannot be opened when somebody asks need not be watched.
+        watch.open()?;
         Ok(watch)
     }
 
+    /// Opens its root in a mount of our own, where nothing is mounted on any of its directories: what is covered by another
+    /// mount may be in sight through a third.
     fn open(&self) -> io::Result<Opened> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let mount = rustix::mount::open_tree(self.root()?, c"", flags)?;
+        let fd = rustix::fs::openat(&mount, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let stat = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::INO)?;
+        Ok(Opened { fd, root: file_id(&stat), _mount: mount })
+    }
+
+    fn root(&self) -> io::Result<OwnedFd> {
         let mut last = io::Error::other("only a part of it is mounted");
         for (mount, point) in &self.mounts {
             match open_mount(*mount, point) {
-                Ok(opened) => return Ok(opened),
+                Ok(root) => return Ok(root),
                 Err(error) => last = error.into(),
             }
         }
@@ -199,14 +215,11 @@ impl Watch {
 }
 
 /// Opens a mount's root; something else mounted on top of it is not it.
-fn open_mount(mount: u64, point: &[u8]) -> Result<Opened, Errno> {
+fn open_mount(mount: u64, point: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, Path::new(OsStr::from_bytes(point)), flags, Mode::empty())?;
-    let stat = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID)?;
-    if stat.stx_mnt_id != mount {
-        return Err(Errno::XDEV);
-    }
-    Ok(Opened { fd, root: file_id(&stat) })
+    let stat = rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    if stat.stx_mnt_id == mount { Ok(fd) } else { Err(Errno::XDEV) }
 }
 
 fn id_of(path: &[u8]) -> Result<FileId, Errno> {
