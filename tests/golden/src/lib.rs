@@ -1,6 +1,9 @@
-//! Prepares the independent reader: a virtual environment with its three packages.
+//! The format, read by a stranger and by time: the independent reader, and a vault of each version of the format.
 //!
-//! **Invariant**: nothing of ours is on its path.
+//! **Invariant**: nothing of ours is on the reader's path, and a golden vault is written once.
+
+pub mod manifest;
+pub mod vault;
 
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
