@@ -1,7 +1,7 @@
 //! The store itself: the vault's blocking calls, answered by a provider over the network.
 //!
 //! **Invariant**: bodies in flight never pass their bound, whatever the number of callers; a body's room is taken before
-//! its bytes are.
+//! its bytes are copied.
 
 use std::fmt;
 use std::future::Future;
@@ -71,6 +71,17 @@ impl CloudStore {
         Self { inner: Arc::new(inner), runtime }
     }
 
+    /// Takes room for a body, then the body, then puts it.
+    fn put(&self, name: &ObjectName, length: usize, body: impl FnOnce() -> Bytes) -> Result<Put, StoreError> {
+        let room = self.call("put", name.as_str(), |inner| async move { Ok(inner.room(length as u64).await) })?;
+        let (name, text, bytes) = (name.clone(), name.to_string(), body());
+        self.call("put", &text, |inner| async move {
+            let put = inner.put(&name, bytes).await;
+            drop(room);
+            put
+        })
+    }
+
     /// Runs a call on the network's threads and waits for it.
     fn call<T, F>(
         &self,
@@ -87,6 +98,15 @@ impl CloudStore {
     }
 }
 
+/// A body whose owner waits for its put, and shares it meanwhile.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Debug for CloudStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CloudStore({})", self.inner.place.location)
@@ -95,15 +115,11 @@ impl fmt::Debug for CloudStore {
 
 impl Store for CloudStore {
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
-        let length = bytes.len() as u64;
-        let room = self.call("put", name.as_str(), |inner| async move { Ok(inner.room(length).await) })?;
-        let (name, bytes) = (name.clone(), Bytes::copy_from_slice(bytes));
-        let text = name.to_string();
-        self.call("put", &text, |inner| async move {
-            let put = inner.put(&name, bytes).await;
-            drop(room);
-            put
-        })
+        self.put(name, bytes.len(), || Bytes::copy_from_slice(bytes))
+    }
+
+    fn put_create_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>) -> Result<Put, StoreError> {
+        self.put(name, bytes.len(), || Bytes::from_owner(Shared(bytes.clone())))
     }
 
     fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {

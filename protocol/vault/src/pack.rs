@@ -13,6 +13,7 @@ use crate::crypto::{
 use crate::id::{MachineId, PackId, VaultId};
 use crate::store::{NameError, ObjectName};
 use std::cell::RefCell;
+use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"NKPACK1\0";
 const END_MAGIC: &[u8; 8] = b"NKPEND1\0";
@@ -135,8 +136,8 @@ pub struct PackWriter {
 pub struct FinishedPack {
     /// Its name's hash.
     pub id: PackId,
-    /// The bytes at rest.
-    pub bytes: Vec<u8>,
+    /// The bytes at rest; shared, so that a store sends them without a copy.
+    pub bytes: Arc<Vec<u8>>,
     /// What it holds.
     pub footer: Footer,
 }
@@ -228,7 +229,7 @@ impl PackWriter {
         self.bytes.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
         self.bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
         self.bytes.extend_from_slice(END_MAGIC);
-        FinishedPack { id: PackId(*blake3::hash(&self.bytes).as_bytes()), bytes: self.bytes, footer }
+        FinishedPack { id: PackId(*blake3::hash(&self.bytes).as_bytes()), bytes: Arc::new(self.bytes), footer }
     }
 }
 
@@ -555,7 +556,7 @@ mod tests {
         #[test]
         fn changed_packs_are_refused_without_a_panic(at in 0usize..1300, bit in 0u8..8) {
             let (keys, index) = (Keys(SealingKeyPair::derive(&Secret::new([1; 32])), Secret::new([2; 32])), Secret::new([3; 32]));
-            let mut pack = sample(&keys, &index).bytes;
+            let mut pack = sample(&keys, &index).bytes.to_vec();
             let at = at % pack.len();
             pack[at] ^= 1 << bit;
             prop_assert!(read(&pack, &keys, &index).is_err());

@@ -152,14 +152,11 @@ struct Needs<'a> {
 
 impl Needs<'_> {
     /// The packs of a point that the index does not hold, and its metadata packs that cannot be read.
-    fn of(
-        &mut self,
-        point: &Point,
-        with_data: bool,
-    ) -> Result<(HashSet<(Area, PackId)>, Vec<Problem>), VaultError> {
+    fn of(&mut self, point: &Point, with_data: bool) -> Result<(HashSet<(Area, PackId)>, Vec<Problem>), VaultError> {
         let (mut packs, mut problems) = (HashSet::new(), Vec::new());
         let (mut roots, mut leaves) = (Vec::new(), HashMap::new());
-        for (id, opened) in point.header.meta_packs.iter().zip(self.blocks.open_all(Area::Meta, &point.header.meta_packs))
+        for (id, opened) in
+            point.header.meta_packs.iter().zip(self.blocks.open_all(Area::Meta, &point.header.meta_packs))
         {
             match opened {
                 Err(error) if error.is_damage() => problems.push(Problem { name: Area::Meta.name(*id), error }),

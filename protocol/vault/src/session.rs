@@ -131,7 +131,8 @@ impl Session {
 
     /// Puts a pack; when this answers, it is durable.
     pub fn put_pack(&self, area: Area, pack: &FinishedPack) -> Result<(), VaultError> {
-        self.put(&area.name(pack.id), &pack.bytes)?;
+        self.vault.store().put_same_shared(&area.name(pack.id), &pack.bytes)?;
+        self.stored_one(pack.bytes.len());
         let due = {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
             written.packs.push(SegmentPack::of(area, pack));
@@ -227,8 +228,12 @@ impl Session {
 
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), VaultError> {
         self.vault.store().put_same(name, bytes)?;
-        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.objects.fetch_add(1, Ordering::Relaxed);
+        self.stored_one(bytes.len());
         Ok(())
+    }
+
+    fn stored_one(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.objects.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -47,7 +47,8 @@ impl Check<'_> {
         let mut there: HashMap<PackId, u64> = HashMap::new();
         for area in [Area::Data, Area::Meta] {
             let listed = self.vault.store().list_all(&format!("{}/", area.letter())).map_err(VaultError::Store)?;
-            let packs = listed.iter().filter_map(|info| Some((nightkeep_vault::vault::pack_of(&info.name)?.1, info.bytes)));
+            let packs =
+                listed.iter().filter_map(|info| Some((nightkeep_vault::vault::pack_of(&info.name)?.1, info.bytes)));
             there.extend(packs);
         }
         let (mut known, mut readable) = (HashSet::new(), Vec::new());

@@ -100,7 +100,8 @@ impl Check<'_> {
         if let Some((path, text)) = lost.first {
             self.report.entries_lost += lost.entries;
             let path = String::from_utf8_lossy(&path).into_owned();
-            let text = format!("{} entries of its catalogue are lost, the first from '{path}' on: {text}", lost.entries);
+            let text =
+                format!("{} entries of its catalogue are lost, the first from '{path}' on: {text}", lost.entries);
             self.problem(listed.point.name(), text);
         }
         Ok(())

@@ -117,7 +117,14 @@ pub struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    pub(super) fn seal(&self, kind: Kind, name: &ObjectName, header: Vec<u8>, body: Vec<u8>, signer: &SigningKey) -> Vec<u8> {
+    pub(super) fn seal(
+        &self,
+        kind: Kind,
+        name: &ObjectName,
+        header: Vec<u8>,
+        body: Vec<u8>,
+        signer: &SigningKey,
+    ) -> Vec<u8> {
         let draft = Draft {
             header: Some((header, &self.keys.index)),
             body: Some((body, &self.keys.index)),

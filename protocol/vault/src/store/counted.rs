@@ -124,6 +124,12 @@ impl Store for CountedStore {
         Ok(put)
     }
 
+    fn put_create_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>) -> Result<Put, StoreError> {
+        let put = self.count(&self.counts.puts, self.inner.put_create_shared(name, bytes))?;
+        self.counts.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(put)
+    }
+
     fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         let bytes = self.count(&self.counts.gets, self.inner.get_range(name, range))?;
         self.counts.bytes_in.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -126,6 +126,11 @@ pub trait Store: Send + Sync {
     /// Creates an object, durably, unless its name is taken.
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError>;
 
+    /// The same with bytes that the store may hold on to until it answers, so that it need not copy them.
+    fn put_create_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>) -> Result<Put, StoreError> {
+        self.put_create(name, bytes)
+    }
+
     /// A range of an object. A range beyond the end is cut to what is there.
     fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError>;
 
@@ -219,6 +224,16 @@ impl dyn Store + '_ {
     /// Puts an object and accepts one that exists only when its length and bytes match (FORMAT.md, "Write order").
     pub fn put_same(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, PutSameError> {
         let put = self.put_create(name, bytes)?;
+        self.same_there(put, name, bytes)
+    }
+
+    /// [`put_same`](#method.put_same) with bytes the store need not copy.
+    pub fn put_same_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>) -> Result<Put, PutSameError> {
+        let put = self.put_create_shared(name, bytes)?;
+        self.same_there(put, name, bytes)
+    }
+
+    fn same_there(&self, put: Put, name: &ObjectName, bytes: &[u8]) -> Result<Put, PutSameError> {
         if put == Put::Exists {
             let same = match self.get_range(name, 0..bytes.len() as u64 + 1) {
                 Ok(there) => there == bytes,

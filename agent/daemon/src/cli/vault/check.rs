@@ -61,7 +61,11 @@ pub(super) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
         other => other?,
     };
     let sound = report.problems.is_empty() && report.affected_count == 0 && report.entries_lost == 0;
-    if json { output::json(&document(&report, sound)) } else { tell(&report, sound, read_data) }
+    if json {
+        output::json(&document(&report, sound))
+    } else {
+        tell(&report, sound, read_data)
+    }
     Ok(if sound { Exit::Done } else { Exit::Failed })
 }
 
@@ -109,7 +113,11 @@ fn scrub(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
         }
         let (objects, bytes) = (text::count(report.objects), text::bytes(report.bytes));
         output::line(format_args!("{objects} objects, {bytes}: held against their names, without a key"));
-        output::line(if ok { "no problems found" } else { "damaged objects are named above; `check` tells which files they touch" });
+        output::line(if ok {
+            "no problems found"
+        } else {
+            "damaged objects are named above; `check` tells which files they touch"
+        });
     }
     Ok(if ok { Exit::Done } else { Exit::Failed })
 }

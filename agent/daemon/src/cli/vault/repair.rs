@@ -50,7 +50,11 @@ pub(super) fn run(args: &RepairArgs, json: bool) -> anyhow::Result<Exit> {
         tell_plan(&plan);
     }
     let done = if args.dry_run || plan.is_empty() { None } else { Some(repair::execute(&vault, &plan, now())?) };
-    if json { output::json(&document(args, &plan, done.as_ref())) } else { tell_end(args, &plan, done.as_ref()) }
+    if json {
+        output::json(&document(args, &plan, done.as_ref()))
+    } else {
+        tell_end(args, &plan, done.as_ref())
+    }
     Ok(if plan.lost.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
@@ -84,7 +88,10 @@ fn tell_plan(plan: &RepairPlan) {
         output::line(format_args!("{name} {what}"));
     }
     if plan.packs() > 0 {
-        output::line(format_args!("{} packs are in no index and will be listed again", text::count(plan.packs() as u64)));
+        output::line(format_args!(
+            "{} packs are in no index and will be listed again",
+            text::count(plan.packs() as u64)
+        ));
     }
     for LostPoint { id, machine, packs, .. } in &plan.lost {
         output::note(format_args!("recovery point {id} of {machine} lost a part of its catalogue:"));
@@ -126,7 +133,9 @@ fn document(args: &RepairArgs, plan: &RepairPlan, done: Option<&Repaired>) -> Do
         dry_run: args.dry_run,
         packs_rebuilt: plan.packs(),
         segments_written: done.map_or(0, |done| done.segments),
-        verdicts: verdicts.map(|(name, v)| VerdictDocument { object: name.to_string(), verdict: verdict(*v) }).collect(),
+        verdicts: verdicts
+            .map(|(name, v)| VerdictDocument { object: name.to_string(), verdict: verdict(*v) })
+            .collect(),
         lost_points: plan.lost.iter().map(lost).collect(),
         run_again: done.is_some_and(|done| done.again),
     }
