@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use nightkeep_wire::bytes::{SealingPublicKey, SigningPublicKey};
 use nightkeep_wire::{CustomerId, VaultId};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
 use crate::convert::{array, ms, signed, time, unsigned};
@@ -59,6 +59,22 @@ impl Database {
     pub async fn vault_of(&self, customer: CustomerId) -> Result<Option<VaultRecord>, DatabaseError> {
         let find = vaults::Entity::find().filter(vaults::Column::CustomerId.eq(customer.as_uuid()));
         find.one(&self.connection).await?.map(VaultRecord::try_from).transpose()
+    }
+
+    /// Notes that bytes were deleted from a vault, so that its quota has room for others.
+    pub async fn give_back(&self, id: VaultId, bytes: u64) -> Result<(), DatabaseError> {
+        let bytes = signed(bytes);
+        let own = vaults::Column::Id.eq(id.as_bytes().to_vec());
+        let used = vaults::Column::UsedBytes;
+        let less = vaults::Entity::update_many()
+            .col_expr(used, Expr::col(used).sub(bytes))
+            .filter(own.clone())
+            .filter(used.gte(bytes));
+        if less.exec(&self.connection).await?.rows_affected == 0 {
+            // What lay there before the host counted is no debt.
+            vaults::Entity::update_many().col_expr(used, Expr::value(0_i64)).filter(own).exec(&self.connection).await?;
+        }
+        Ok(())
     }
 
     /// A vault by id.

@@ -14,6 +14,7 @@ pub(crate) mod gateway;
 pub(crate) mod hub;
 pub(crate) mod identity;
 pub(crate) mod ingest;
+pub(crate) mod keeping;
 pub(crate) mod machines;
 pub(crate) mod plans;
 pub(crate) mod scan;
@@ -57,6 +58,8 @@ pub(crate) struct App {
     pub(crate) sign_ins: Throttle,
     /// Machines whose row in a console is out of date.
     pub(crate) changes: broadcast::Sender<MachineId>,
+    /// What retention and collection last did in each vault.
+    pub(crate) kept: keeping::KeptVaults,
     /// A machine reported: there may be something to verify.
     pub(crate) reported: Notify,
     /// Turns true when the host stops.
@@ -79,6 +82,7 @@ impl App {
             nonces: NonceCache::default(),
             sign_ins: Throttle::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
+            kept: keeping::KeptVaults::default(),
             reported: Notify::new(),
             stopping: watch::Sender::new(false),
         }

@@ -1,4 +1,5 @@
-//! What the host does without being asked: the scan, verifying what machines wrote, and sweeping up what expired.
+//! What the host does without being asked: the scan, verifying what machines wrote, retention and collection, and
+//! sweeping up what expired.
 //!
 //! Invariant: each task is a loop of idempotent steps that ends when the host stops; a failed step is logged and the
 //! next one comes at its time.
@@ -13,6 +14,9 @@ use crate::app::{App, AppError, SharedApp};
 
 /// Every machine is looked at this often (item 75).
 const SCAN_EVERY: Duration = Duration::from_secs(6 * 60);
+/// Retention and collection come once a day, and first when the host has been up for a while.
+const KEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+const KEEP_FIRST: Duration = Duration::from_secs(15 * 60);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Progress that nobody renewed for so long tells nothing any more.
 const PROGRESS_KEPT: Span = Span::hours(24);
@@ -21,8 +25,13 @@ const ONLINE_KEPT: Span = Span::days(60);
 
 /// Starts all tasks.
 pub(crate) fn start(app: &SharedApp) -> Vec<JoinHandle<()>> {
-    let (scan, sweep, verify) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
-    vec![tokio::spawn(scan_loop(scan)), tokio::spawn(sweep_loop(sweep)), tokio::spawn(verify_loop(verify))]
+    let (scan, sweep, verify, keep) = (Arc::clone(app), Arc::clone(app), Arc::clone(app), Arc::clone(app));
+    vec![
+        tokio::spawn(scan_loop(scan)),
+        tokio::spawn(sweep_loop(sweep)),
+        tokio::spawn(verify_loop(verify)),
+        tokio::spawn(keep_loop(keep)),
+    ]
 }
 
 async fn scan_loop(app: SharedApp) {
@@ -54,6 +63,16 @@ async fn verify_loop(app: SharedApp) {
             () = pause(&app, SCAN_EVERY) => {}
             () = app.reported.notified() => {}
         }
+    }
+}
+
+async fn keep_loop(app: SharedApp) {
+    pause(&app, KEEP_FIRST).await;
+    while goes_on(&app) {
+        if let Err(error) = app.keep_vaults("host", None, false).await {
+            tracing::error!(cause = ?error.cause, "Retention failed; the next run comes in a day");
+        }
+        pause(&app, KEEP_EVERY).await;
     }
 }
 

@@ -5,6 +5,7 @@ mod console;
 mod crash;
 mod enrolment;
 mod gateway;
+mod keeping;
 mod reports;
 mod requests;
 mod scan;

@@ -9,6 +9,7 @@ mod crashes;
 mod faults;
 mod gateway;
 mod hosted;
+mod prune;
 mod restores;
 mod support;
 mod thrift;

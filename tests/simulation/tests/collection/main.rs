@@ -6,4 +6,5 @@ mod crashes;
 mod interleavings;
 mod lab;
 mod listings;
+mod retention;
 mod scenarios;

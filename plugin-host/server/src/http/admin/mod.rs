@@ -1,5 +1,6 @@
 //! The admin API: what the console does, for programs.
 
+mod keeping;
 pub(super) mod machines;
 mod tenants;
 mod users;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Router<SharedApp> {
         .route("/api/v1/stop", post(machines::stop_many))
         .route("/api/v1/summary", get(machines::summary))
         .route("/api/v1/scan", post(machines::scan))
+        .route("/api/v1/keeping", get(keeping::kept).post(keeping::keep))
         .route("/api/v1/plans", get(tenants::plans))
         .route("/api/v1/customers", get(tenants::customers))
         .route("/api/v1/clients", get(tenants::clients))
