@@ -13,7 +13,7 @@ pub(crate) enum VaultCommand {
     /// Back up folders and files; prints the recovery point's id last
     Backup(BackupArgs),
     /// List recovery points, oldest first
-    Points(PlainArgs),
+    Points(ListArgs),
     /// List what a recovery point holds
     Ls(LsArgs),
     /// Write files back
@@ -58,6 +58,16 @@ pub(crate) struct VaultFlags {
 pub(crate) struct PlainArgs {
     #[command(flatten)]
     pub(crate) vault: VaultFlags,
+}
+
+/// `points`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultFlags,
+    /// Those in the trash, which `undelete` brings back
+    #[arg(long)]
+    pub(crate) trash: bool,
 }
 
 /// `init`
@@ -111,6 +121,9 @@ pub(crate) struct RestoreArgs {
     /// Write into a folder that is not empty, over files of the same name
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Restore what is left of a recovery point that a garbage collection damaged
+    #[arg(long)]
+    pub(crate) damaged: bool,
     /// A recovery point's id, the start of one, or `latest`
     pub(crate) point: String,
 }

@@ -80,6 +80,9 @@ impl Shared<'_> {
         self.session.put_pack(Area::Data, &outgoing.pack)?;
         self.known.name_pack(outgoing.slot, outgoing.pack.id);
         self.durable_packs.fetch_add(1, Ordering::Release);
+        if let Err(error) = self.session.heartbeat(self.clock.now().at) {
+            tracing::debug!(%error, "A heartbeat was not written; the next pack tries again");
+        }
         Ok(())
     }
 }

@@ -39,13 +39,17 @@ struct PointDocument {
     bootable: bool,
 }
 
-/// Lists the recovery points, oldest first.
-pub(super) fn points(flags: &VaultFlags, globals: &Globals) -> anyhow::Result<Exit> {
+/// Lists the recovery points, or those in the trash, oldest first.
+pub(super) fn points(flags: &VaultFlags, trash: bool, globals: &Globals) -> anyhow::Result<Exit> {
     let (vault, json) = (open::owner(flags, globals)?, globals.json);
     let (mut points, mut unusable) = (Vec::new(), 0);
     vault.points_of(&open::machines(&vault, flags)?, &mut |_, listed| {
         unusable += listed.problems.len();
-        points.extend(listed.visible().cloned());
+        let in_trash = |listed: &&ListedPoint| listed.retained.trashed && !listed.retained.forgotten;
+        match trash {
+            true => points.extend(listed.points.iter().filter(in_trash).cloned()),
+            false => points.extend(listed.visible().cloned()),
+        }
     })?;
     points.sort_by_key(|listed| (listed.point.header.finished.at, listed.point.header.sequence));
     if json {

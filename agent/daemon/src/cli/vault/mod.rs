@@ -25,7 +25,7 @@ pub(crate) fn run(command: &VaultCommand, globals: &Globals) -> anyhow::Result<E
     match command {
         VaultCommand::Init(args) => init::run(args, json),
         VaultCommand::Backup(args) => backup::run(args, globals),
-        VaultCommand::Points(args) => list::points(&args.vault, globals),
+        VaultCommand::Points(args) => list::points(&args.vault, args.trash, globals),
         VaultCommand::Ls(args) => list::entries(args, globals),
         VaultCommand::Restore(args) => restore::run(args, globals),
         VaultCommand::Check(args) => check::run(args, json),

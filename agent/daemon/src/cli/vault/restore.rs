@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nightkeep_engine::restore::{self, RestoreOptions, RunError};
+use nightkeep_vault::vault::{Health, Judge};
 use serde::Serialize;
 
 use super::progress::{FindingDocument, Watcher, stop_on_signal};
@@ -31,6 +32,11 @@ pub(super) fn run(args: &RestoreArgs, globals: &Globals) -> anyhow::Result<Exit>
     let (began, json) = (std::time::Instant::now(), globals.json);
     let vault = Arc::new(open::owner(&args.vault, globals)?);
     let point = open::point(&vault, &args.vault, &args.point)?;
+    if !args.damaged && Judge::new(&vault)?.health(&point)? == Health::Lost {
+        let message = format!("{} lost parts to a garbage collection that it came too late for", point.id);
+        let remedy = "restore another recovery point, or what is left of this one with --damaged";
+        return Err(Failure::new("damaged-point", message).remedy(remedy).into());
+    }
     let options = RestoreOptions {
         target: args.target.clone(),
         include: args.include.iter().map(|path| list::from_root(path)).filter(|path| !path.is_empty()).collect(),
