@@ -22,7 +22,7 @@ mod sweep;
 pub use error::CollectError;
 pub use live::{Needs, needs_of};
 pub use plan::{Plan, StoredPack, plan, plan_as_if};
-pub use retire::{Candidate, RetireOptions, Retirement, TRASH_SECONDS, plan_retirement};
+pub use retire::{Candidate, RetireOptions, Retirement, TRASH_SECONDS, plan_retirement, retain_all};
 pub use run::{CollectReport, finish, run};
 
 use crate::codec::Time;

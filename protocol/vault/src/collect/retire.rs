@@ -3,6 +3,7 @@
 //! **Invariant**: a plan first, then its execution; never the newest point of a source that can be restored, never a held
 //! one; nothing is forgotten before its time in the trash is over; and what a machine's clock says shortens no life.
 
+use super::parallel::{WORKERS, parallel};
 use crate::codec::Time;
 use crate::id::MachineId;
 use crate::record::retention::Action;
@@ -99,14 +100,16 @@ impl Retirement {
 
     /// Writes the records.
     pub fn run(&self, vault: &Vault, now: Time) -> Result<(), VaultError> {
-        for (listed, reason) in &self.trash {
-            vault.retain(listed, Action::Trash, now, reason)?;
-        }
-        for listed in &self.forget {
-            vault.retain(listed, Action::Forget, now, "its time in the trash is over")?;
-        }
-        Ok(())
+        let trash = self.trash.iter().map(|(listed, reason)| (listed, Action::Trash, reason.as_str()));
+        let forget = self.forget.iter().map(|listed| (listed, Action::Forget, "its time in the trash is over"));
+        retain_all(vault, &trash.chain(forget).collect::<Vec<_>>(), now)
     }
+}
+
+/// Writes a decision about each of these points, with many requests in flight.
+pub fn retain_all(vault: &Vault, decided: &[(&ListedPoint, Action, &str)], now: Time) -> Result<(), VaultError> {
+    parallel(decided, WORKERS, |(listed, action, reason)| vault.retain(listed, *action, now, reason))?;
+    Ok(())
 }
 
 fn group_of(listed: &ListedPoint) -> Group {

@@ -151,15 +151,19 @@ fn change(
 ) -> anyhow::Result<Vec<String>> {
     let vault = open::owner_uncached(&args.vault)?;
     let candidates = candidates(&vault, &args.vault)?;
+    let ids: Vec<String> = candidates.iter().map(|listed| listed.point.id.to_string()).collect();
     let mut chosen = Vec::new();
     for text in &args.points {
-        let matching = |listed: &&ListedPoint| listed.point.id.to_string().starts_with(&text.to_ascii_lowercase());
+        let wanted = text.to_ascii_lowercase();
+        let matching = |(listed, id): (_, &String)| id.starts_with(&wanted).then_some(listed);
         let mut found: Vec<&ListedPoint> = if is_point_prefix(text) {
-            candidates.iter().filter(|listed| fits(listed)).filter(matching).collect()
+            candidates.iter().zip(&ids).filter_map(matching).filter(|listed| fits(listed)).collect()
         } else {
             return Err(Failure::usage(format!("'{text}' is no recovery point's id; `points` lists them")).into());
         };
         match (found.pop(), found.len()) {
+            // Naming one twice is naming it once.
+            (Some(listed), 0) if chosen.iter().any(|before| std::ptr::eq(*before, listed)) => {}
             (Some(listed), 0) => chosen.push(listed),
             (None, _) => {
                 let message = format!("no recovery point that is {where_} begins with '{text}'");
@@ -175,9 +179,8 @@ fn change(
         let message = format!("{} is under a hold and cannot be dropped; release the hold first", held.point.id);
         return Err(Failure::new("held", message).into());
     }
-    for listed in &chosen {
-        vault.retain(listed, action, init::now(), "command line")?;
-    }
+    let decided: Vec<_> = chosen.iter().map(|listed| (*listed, action, "command line")).collect();
+    collect::retain_all(&vault, &decided, init::now())?;
     Ok(chosen.iter().map(|listed| listed.point.id.to_string()).collect())
 }
 
