@@ -152,7 +152,7 @@ fn change(
     let vault = open::owner_uncached(&args.vault)?;
     let candidates = candidates(&vault, &args.vault)?;
     let ids: Vec<String> = candidates.iter().map(|listed| listed.point.id.to_string()).collect();
-    let mut chosen = Vec::new();
+    let mut chosen: Vec<&ListedPoint> = Vec::new();
     for text in &args.points {
         let wanted = text.to_ascii_lowercase();
         let matching = |(listed, id): (_, &String)| id.starts_with(&wanted).then_some(listed);
@@ -163,7 +163,7 @@ fn change(
         };
         match (found.pop(), found.len()) {
             // Naming one twice is naming it once.
-            (Some(listed), 0) if chosen.iter().any(|before| std::ptr::eq(*before, listed)) => {}
+            (Some(listed), 0) if chosen.iter().any(|before| std::ptr::eq::<ListedPoint>(*before, listed)) => {}
             (Some(listed), 0) => chosen.push(listed),
             (None, _) => {
                 let message = format!("no recovery point that is {where_} begins with '{text}'");
