@@ -24,6 +24,8 @@ pub(crate) struct Options {
 enum Table {
     /// Backup, restore and check beside peers and bounds (tests/bench).
     Vault,
+    /// Ten million chunks, and 10,000 recovery points of 500 machines (an example of protocol/vault).
+    Index,
     Agent,
     Host,
     /// First backup, unchanged backup and restore over a far line beside a near one (tests/harness).
@@ -34,8 +36,9 @@ enum Table {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.table {
         Table::Vault => vault(&options.arguments),
+        Table::Index => index(&options.arguments),
         Table::Cloud => cloud::run(&options.arguments),
-        Table::Agent | Table::Host => bail!("this table is not there yet; `bench vault` and `bench cloud` are"),
+        Table::Agent | Table::Host => bail!("this table is not there yet; `bench vault`, `index` and `cloud` are"),
     }
 }
 
@@ -44,6 +47,12 @@ fn vault(arguments: &[String]) -> Result<()> {
     let mut bench = std::process::Command::new(release.join("nightkeep-bench"));
     bench.current_dir(crate::root()).arg("--agent").arg(release.join("nightkeep-agent")).args(arguments);
     run::step("bench vault", &mut bench)
+}
+
+fn index(arguments: &[String]) -> Result<()> {
+    let mut bench = run::cargo();
+    bench.args(["run", "--locked", "--release", "-p", "nightkeep-vault", "--example", "index_bench", "--"]);
+    run::step("bench index", bench.args(arguments))
 }
 
 /// Builds packages with optimisation; answers the folder of their programs.

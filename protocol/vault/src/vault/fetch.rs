@@ -11,7 +11,7 @@ use std::thread;
 
 /// Objects of a batch at most, and their bytes as the listing has them.
 const BATCH_OBJECTS: usize = 256;
-const BATCH_BYTES: u64 = 8 << 20;
+const BATCH_BYTES: u64 = 6 << 20;
 
 type Answer = Result<Vec<u8>, StoreError>;
 
