@@ -13,8 +13,10 @@ use crate::pack::{
 };
 use crate::record::point::{Point, PointBody};
 use crate::references::{Leaf, Root};
+use crate::store::StoreError;
 use crate::vault::{Problem, Vault, VaultError};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -100,26 +102,48 @@ impl BlockReader {
         if let Some(pack) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).packs.get(&(area, id)) {
             return Ok(pack.clone());
         }
-        let pack = Arc::new(self.read_ends(area, id)?);
+        let pack = Arc::new(self.open_copy_or_ends(area, id)?);
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).add(&pack);
         Ok(pack)
     }
 
+    fn open_copy_or_ends(&self, area: Area, id: PackId) -> Result<OpenPack, VaultError> {
+        let copy = Some(area).filter(|area| *area == Area::Meta).and_then(|_| self.vault.kept_meta_bytes(id));
+        if let Some(bytes) = copy {
+            let gone = || StoreError::NotFound { name: area.name(id) };
+            let opened = self.read_ends_of(area, id, bytes, &|range| self.vault.kept_meta(id, range).ok_or_else(gone));
+            if opened.is_ok() || !self.vault.drop_meta_pack(id) {
+                return opened;
+            }
+        }
+        self.read_ends(area, id)
+    }
+
     fn read_ends(&self, area: Area, id: PackId) -> Result<OpenPack, VaultError> {
-        let name = area.name(id);
-        let store = self.vault.store();
-        let damaged = |source| VaultError::Pack { name: name.clone(), source };
-        let bytes = store.head(&name)?.ok_or_else(|| crate::store::StoreError::NotFound { name: name.clone() })?;
-        let start = store.get_range(&name, 0..HEADER_READ_BYTES.min(bytes))?;
-        let mut tail = store.get_range(&name, bytes.saturating_sub(TAIL_READ_BYTES)..bytes)?;
+        let (name, store) = (area.name(id), self.vault.store());
+        let bytes = store.head(&name)?.ok_or_else(|| StoreError::NotFound { name: name.clone() })?;
+        self.read_ends_of(area, id, bytes, &|range| store.get_range(&name, range))
+    }
+
+    /// Opens a pack of `bytes` bytes, of which `read` gives any range.
+    fn read_ends_of(
+        &self,
+        area: Area,
+        id: PackId,
+        bytes: u64,
+        read: &dyn Fn(Range<u64>) -> Result<Vec<u8>, StoreError>,
+    ) -> Result<OpenPack, VaultError> {
+        let damaged = |source| VaultError::Pack { name: area.name(id), source };
+        let start = read(0..HEADER_READ_BYTES.min(bytes))?;
+        let mut tail = read(bytes.saturating_sub(TAIL_READ_BYTES)..bytes)?;
         let wanted = footer_and_trailer_bytes(&tail).map_err(damaged)?;
         if wanted > tail.len() as u64 {
-            tail = store.get_range(&name, bytes.saturating_sub(wanted)..bytes)?;
+            tail = read(bytes.saturating_sub(wanted)..bytes)?;
         }
         let length = start.get(8..12).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
         let start = match start.get(..length) {
             Some(header) => header.to_vec(),
-            None => store.get_range(&name, 0..(length as u64).min(1 << 20))?,
+            None => read(0..(length as u64).min(1 << 20))?,
         };
         self.opened(area, id, &start, &tail)
     }
@@ -143,7 +167,14 @@ impl BlockReader {
 
     /// Reads the sealed bytes of neighbouring blocks with one ranged read.
     pub fn read_sealed(&self, pack: &OpenPack, from: u32, to: u32) -> Result<Vec<u8>, VaultError> {
-        Ok(self.vault.store().get_range(&pack.area.name(pack.id), u64::from(from)..u64::from(to))?)
+        let range = u64::from(from)..u64::from(to);
+        if pack.area == Area::Meta
+            && let Some(bytes) = self.vault.kept_meta(pack.id, range.clone())
+            && bytes.len() as u64 == range.end.saturating_sub(range.start)
+        {
+            return Ok(bytes);
+        }
+        Ok(self.vault.store().get_range(&pack.area.name(pack.id), range)?)
     }
 
     /// Opens one block from its sealed bytes and checks every member against its id.
@@ -210,7 +241,11 @@ impl BlockReader {
         if sealed.len() != info.sealed_bytes as usize {
             return Err(damaged(PackError::Frame("it is shorter than its footer says")));
         }
-        self.open_block(pack, info, &mut sealed)
+        match self.open_block(pack, info, &mut sealed) {
+            // The copy may be damaged where the store's is not.
+            Err(_) if pack.area == Area::Meta && self.vault.drop_meta_pack(pack.id) => self.read_block(pack, block),
+            other => other,
+        }
     }
 }
 
@@ -343,6 +378,17 @@ impl CatalogueReader {
     fn read_plain(&self, id: &BlobId) -> Result<Vec<u8>, VaultError> {
         let missing = || VaultError::Missing { what: "catalogue block", id: id.to_string() };
         let (pack, block) = self.locate(id).ok_or_else(missing)?;
+        match self.read_located(pack, block) {
+            // The copy may be damaged where the store's is not.
+            Err(_) if self.blocks.vault().drop_meta_pack(pack) => {
+                self.stretches.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.read_located(pack, block)
+            }
+            other => other,
+        }
+    }
+
+    fn read_located(&self, pack: PackId, block: u32) -> Result<Vec<u8>, VaultError> {
         let pack = self.blocks.open(Area::Meta, pack)?;
         let damaged = |source| VaultError::Pack { name: Area::Meta.name(pack.id), source };
         let info = pack.footer.blocks.get(block as usize).ok_or_else(|| damaged(PackError::Frame("no such block")))?;

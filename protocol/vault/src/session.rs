@@ -133,6 +133,10 @@ impl Session {
     pub fn put_pack(&self, area: Area, pack: &FinishedPack) -> Result<(), VaultError> {
         self.vault.store().put_same_shared(&area.name(pack.id), &pack.bytes)?;
         self.stored_one(pack.bytes.len());
+        match area {
+            Area::Meta => self.vault.keep_meta_pack(pack.id, &pack.bytes),
+            Area::Data => {}
+        }
         let due = {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
             written.packs.push(SegmentPack::of(area, pack));

@@ -7,6 +7,7 @@ mod fetch;
 mod judge;
 mod kept;
 mod local;
+mod meta_packs;
 mod points;
 mod quarantine;
 mod segments;

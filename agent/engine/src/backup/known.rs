@@ -4,7 +4,7 @@
 //! claims that the packer has not placed yet; what was placed moves to disk when it is many.
 
 use nightkeep_vault::id::{BlobId, PackId};
-use nightkeep_vault::index::{Index, Location, SessionChunks};
+use nightkeep_vault::index::{Index, IndexError, Location, SessionChunks};
 use nightkeep_vault::vault::VaultError;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -40,6 +40,14 @@ impl Known {
         self.claimed[usize::from(id.0[31]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the index has a chunk. One that a damaged page of its cache hides is sent again.
+    fn indexed(&self, id: &BlobId) -> Result<Option<Location>, VaultError> {
+        match self.index.chunk(id) {
+            Err(IndexError::Damaged { .. }) => Ok(None),
+            other => Ok(other?),
+        }
+    }
+
     fn placed(&self, id: &BlobId) -> Result<Option<Location>, VaultError> {
         Ok(self.session.read().unwrap_or_else(PoisonError::into_inner).chunk(id)?)
     }
@@ -59,7 +67,7 @@ impl Known {
 
     /// Whether the vault has a chunk of the parent still.
     pub(crate) fn is_in_index(&self, id: &BlobId) -> Result<bool, VaultError> {
-        Ok(self.index.chunk(id)?.is_some())
+        Ok(self.indexed(id)?.is_some())
     }
 
     /// A number for the next pack of this run.
@@ -85,10 +93,15 @@ impl Known {
 
     /// Where a chunk is; none while it is on the way to the packer.
     pub(crate) fn locate(&self, id: &BlobId) -> Result<Option<(Slot, u32)>, VaultError> {
-        if let Some(location) = self.index.chunk(id)? {
+        let (indexed, on_its_way) = (self.index.chunk(id), self.shard(id).contains(id));
+        if let Ok(Some(location)) = indexed {
             return Ok(Some((location.pack, location.block)));
         }
         let place = self.placed(id)?;
+        if place.is_none() && !on_its_way {
+            // It was counted on before the damage showed, so only the index can tell where it is.
+            indexed?;
+        }
         Ok(place.map(|place| (self.index.pack_count() + place.pack, place.block)))
     }
 

@@ -45,6 +45,7 @@ use page::PageCache;
 use run::Filters;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Data entries in memory at most: the most that a hash table of four MiB holds.
 const DATA_TABLE_MAX: usize = 114_688;
@@ -101,6 +102,8 @@ pub struct Index {
     pages: PageCache,
     ground: Ground,
     filters: Filters,
+    /// Damage was found.
+    is_dropped: AtomicBool,
 }
 
 impl Default for Index {
@@ -125,6 +128,7 @@ impl Index {
             pages: PageCache::new(PAGES_BYTES),
             ground,
             filters: Filters::Later,
+            is_dropped: AtomicBool::new(false),
         }
     }
 
@@ -285,7 +289,9 @@ impl Index {
     /// A cache that turns out to be damaged is dropped, so that the next run builds it anew.
     fn sound<T>(&self, result: Result<T, IndexError>) -> Result<T, IndexError> {
         result.inspect_err(|error| {
-            if let IndexError::Damaged { .. } = error {
+            if let IndexError::Damaged { .. } = error
+                && !self.is_dropped.swap(true, Ordering::Relaxed)
+            {
                 tracing::warn!(%error, "The index cache is dropped");
                 self.ground.forget_cache();
             }

@@ -38,6 +38,7 @@ impl Session {
             return Err(VaultError::Fenced { packs: lost.len() });
         }
         self.close(Outcome::Committed, now)?;
+        self.vault.trim_meta_packs(&header.meta_packs);
         Ok(id)
     }
 
