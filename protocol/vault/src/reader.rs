@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of a pack's end the first read asks for; most footers fit.
-const TAIL_READ_BYTES: u64 = 64 << 10;
+const TAIL_READ_BYTES: u64 = 256 << 10;
 /// How many opened packs are remembered (their footers; not their data), and how many members of them all: a member
 /// takes 36 bytes, so 9 MiB.
 const OPEN_PACKS_MAX: usize = 64;

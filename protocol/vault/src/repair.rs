@@ -141,6 +141,8 @@ fn list(vault: &Vault) -> Result<HashMap<(Area, PackId), u64>, VaultError> {
     Ok(there)
 }
 
+type Packs = HashSet<(Area, PackId)>;
+
 /// The packs that points need, read with `K_index` from their metadata packs.
 struct Needs<'a> {
     vault: &'a Arc<Vault>,
@@ -152,7 +154,7 @@ struct Needs<'a> {
 
 impl Needs<'_> {
     /// The packs of a point that the index does not hold, and its metadata packs that cannot be read.
-    fn of(&mut self, point: &Point, with_data: bool) -> Result<(HashSet<(Area, PackId)>, Vec<Problem>), VaultError> {
+    fn of(&mut self, point: &Point, with_data: bool) -> Result<(Packs, Vec<Problem>), VaultError> {
         let (mut packs, mut problems) = (HashSet::new(), Vec::new());
         let (mut roots, mut leaves) = (Vec::new(), HashMap::new());
         for (id, opened) in

@@ -23,8 +23,9 @@ const IN_FLIGHT_BYTES: u64 = 24 << 20;
 const WINDOWS_WAITING: usize = 1;
 /// Plain files are handed to a worker by so many.
 const PLAIN_BATCH: usize = 64;
-/// Threads that fetch; many, as a far store answers late.
-pub(crate) const FETCHERS: usize = 8;
+/// Threads that fetch, as many as the store says are worth it: a far one answers late.
+const FETCHERS_MAX: usize = 8;
+const FETCHERS_MIN: usize = 2;
 
 /// Bytes that are in flight.
 #[derive(Default)]
@@ -148,11 +149,12 @@ impl Sender<'_> {
 pub(crate) fn run(shared: &Shared<'_>, walk: impl FnOnce(&Sender<'_>) -> Result<(), RunError>) -> Result<(), RunError> {
     let (windows, incoming) = crossbeam_channel::bounded(WINDOWS_WAITING);
     let (closing, closed) = crossbeam_channel::bounded(WINDOWS_WAITING + 1);
-    let (jobs, work) = crossbeam_channel::bounded(FETCHERS * 8);
+    let (jobs, work) = crossbeam_channel::bounded(FETCHERS_MAX * 8);
     let (queue, budget) = (Windows { incoming, current: Mutex::default() }, Budget::default());
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for _ in 0..FETCHERS {
+        let fetchers = shared.blocks.vault().store().parallelism().clamp(FETCHERS_MIN, FETCHERS_MAX);
+        for _ in 0..fetchers {
             let jobs = jobs.clone();
             let (queue, budget) = (&queue, &budget);
             threads.push(scope.spawn(move || shared.guard(|| fetch(shared, queue, budget, &jobs))));
@@ -176,7 +178,7 @@ pub(crate) fn run(shared: &Shared<'_>, walk: impl FnOnce(&Sender<'_>) -> Result<
     shared.take_failure().map_or(Ok(()), Err)
 }
 
-/// Fetches ranges and hands on their blocks, until there are no more windows. After a failure it only counts.
+/// Fetches ranges and hands on their blocks, until there are no more windows.
 fn fetch(
     shared: &Shared<'_>,
     queue: &Windows,
@@ -189,11 +191,11 @@ fn fetch(
             let job = Job { planned: planned.clone(), what, bytes };
             jobs.send(job).map_err(|_| RunError::Worker)
         };
-        if shared.check().is_ok() {
-            match &planned.reads[n] {
-                Read::Plain(range) => send(Work::Plain(range.clone()), 0)?,
-                Read::Blocks(pack, range) => fetch_blocks(shared, budget, &planned, pack, range, send)?,
-            }
+        // A stop is a failure as well: what is skipped here was not restored.
+        shared.check()?;
+        match &planned.reads[n] {
+            Read::Plain(range) => send(Work::Plain(range.clone()), 0)?,
+            Read::Blocks(pack, range) => fetch_blocks(shared, budget, &planned, pack, range, send)?,
         }
         step_done(shared, &planned);
     }

@@ -85,7 +85,7 @@ fn list_twice(
 ) -> Result<BTreeSet<ObjectName>, CollectError> {
     let all: BTreeSet<ObjectName> = vault.store().list_all(PREFIX)?.into_iter().map(|info| info.name).collect();
     let mut machines = machines.clone();
-    machines.extend(all.iter().filter_map(|name| parse(name)).map(|((machine, _), _)| machine));
+    machines.extend(all.iter().filter_map(parse).map(|((machine, _), _)| machine));
     let machines: Vec<MachineId> = machines.into_iter().collect();
     let parts = parallel(&machines, workers, |machine| Ok(vault.store().list_all(&format!("{PREFIX}{machine}/"))?))?;
     let each: BTreeSet<ObjectName> = parts.into_iter().flatten().map(|info| info.name).collect();

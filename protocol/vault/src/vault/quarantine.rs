@@ -48,7 +48,7 @@ impl Quarantine {
 /// The pack that has this name, and its area.
 pub fn pack_of(name: &ObjectName) -> Option<(crate::pack::Area, PackId)> {
     use crate::pack::Area;
-    let area = [Area::Data, Area::Meta].into_iter().find(|area| name.as_str().chars().next() == Some(area.letter()))?;
+    let area = [Area::Data, Area::Meta].into_iter().find(|area| name.as_str().starts_with(area.letter()))?;
     let id: PackId = name.as_str().rsplit('/').next()?.parse().ok()?;
     (area.name(id) == *name).then_some((area, id))
 }
