@@ -31,6 +31,10 @@ pub(crate) struct SessionState {
     last: Option<Time>,
     /// The oldest kept fence that names it.
     fenced: Option<Time>,
+    /// The newest generation whose fence names it.
+    fenced_by: u64,
+    /// The generation it builds on, where a heartbeat tells.
+    base: Option<u64>,
     /// Its records, in the order of their counters.
     pub(crate) records: Vec<ObjectName>,
     /// Its partial points.
@@ -44,6 +48,16 @@ impl SessionState {
         let since = |at: Time| now.seconds.saturating_sub(at.seconds);
         let silent = since(fenced) >= SILENT_SECONDS && self.last.is_none_or(|last| since(last) >= SILENT_SECONDS);
         self.closed || silent || since(fenced) >= FENCED_SECONDS
+    }
+}
+
+impl SessionState {
+    /// Whether its records may go: it closed itself, or a fence names it that its writer and every reader of its point
+    /// mind. They mind those above its base alone; while there is none, its record keeps it named by every later fence.
+    ///
+    /// `segment_base` is the generation in the names of its segments.
+    pub(crate) fn is_minded(&self, segment_base: Option<u64>) -> bool {
+        self.closed || self.base.or(segment_base).is_some_and(|base| self.fenced_by > base)
     }
 }
 
@@ -65,12 +79,14 @@ pub(crate) fn list(vault: &Vault, machines: &BTreeSet<MachineId>, workers: usize
         if let (Some(state), Some(record)) = (sessions.get_mut(&key), record) {
             state.closed = matches!(record.state, State::Closed(_));
             state.last = Some(record.at);
+            state.base = Some(record.base).filter(|_| record.state != State::Open);
         }
     }
     for fence in vault.fences()? {
         for key in fence.sessions {
             if let Some(state) = sessions.get_mut(&key) {
                 state.fenced = Some(state.fenced.map_or(fence.at, |before| before.min(fence.at)));
+                state.fenced_by = state.fenced_by.max(fence.generation);
             }
         }
     }

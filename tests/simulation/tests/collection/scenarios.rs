@@ -301,3 +301,38 @@ fn scenario_12_clocks_that_are_ten_years_off_delete_nothing_that_is_needed() {
         }
     }
 }
+
+/// The model found it: a session that opens between the put of a generation and its fence is named by a fence of its own
+/// base, which neither it nor a reader minds. When it then sleeps and its record goes with that fence alone, no later
+/// fence names it, what it uploads on waking is collected, and its late point counts as sound.
+#[test]
+fn scenario_05_a_late_point_of_a_session_that_opened_while_a_collection_ran_is_sound_or_flagged() {
+    let lab = lab_with_a_returning_file();
+    let length = thread::scope(|scope| {
+        let (gate, collecting) = collector(scope, &lab, &lab.fork());
+        gate.finish();
+        collecting.join().unwrap().unwrap();
+        gate.taken()
+    });
+    for (at, opened) in (0..=length).flat_map(|at| [1, 2, 3].map(|opened| (at, opened))) {
+        let (store, story) = (lab.fork(), format!("{opened} steps after step {at} of {length}"));
+        let late = thread::scope(|scope| {
+            let (gate, collecting) = collector(scope, &lab, &store);
+            steps(&gate, at);
+            let (late, backup) = writer(scope, &lab, &store, "a");
+            steps(&late, opened);
+            gate.finish();
+            collecting.join().unwrap().unwrap();
+            collect_in(&lab.keeper(store.clone()), later(2)).unwrap();
+            late.lose("s/");
+            late.finish();
+            assert!(backup.join().unwrap().is_err(), "{story}: nobody answered, so nothing is known");
+            late
+        });
+        for days in [4, 6] {
+            collect_in(&lab.keeper(store.clone()), later(days)).unwrap();
+        }
+        assert_eq!(late.deliver(&store), 1, "{story}");
+        lab.assert_whole(&store, &story);
+    }
+}
