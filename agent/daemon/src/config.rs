@@ -40,11 +40,16 @@ pub(crate) struct Jobs {
     pub(crate) queue_max: usize,
     /// Seconds a stopping daemon waits for a job to end in order. Default: 20.
     pub(crate) stop_grace_seconds: u64,
+    /// Go by the system's change journal where it vouches for what did not change; a full scan weekly all the same. Default: true.
+    pub(crate) journal: bool,
+    /// Names of processes that a security module hides from the agent and that write to no file through a memory mapping. Any
+    /// other hidden process means a full scan every time. Default: none.
+    pub(crate) journal_overlook: Vec<String>,
 }
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { workers: 0, queue_max: 16, stop_grace_seconds: 20 }
+        Self { workers: 0, queue_max: 16, stop_grace_seconds: 20, journal: true, journal_overlook: Vec::new() }
     }
 }
 
@@ -91,6 +96,11 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
+    /// The folder that is the machine.
+    pub(crate) fn machine_root(&self) -> PathBuf {
+        self.machine_root.clone().unwrap_or_else(|| "/".into())
+    }
+
     /// Reads a file that must exist, because somebody named it.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;

@@ -11,6 +11,7 @@ mod files;
 mod gateway;
 mod identity;
 mod job;
+mod journal;
 mod link;
 mod outbox;
 mod places;

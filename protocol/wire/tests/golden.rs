@@ -487,6 +487,7 @@ fn a_status_snapshot() {
         running: vec![progress()],
         paused_until: None,
         reports_waiting: 2,
+        scan: None,
     };
     let expected = json!({
         "at": "2026-11-20T22:13:00Z",

@@ -214,6 +214,7 @@ impl<'a> Driver<'a> {
         let around = snapshot::Surroundings {
             customer: customer.unwrap_or_default(),
             link: self.link_state.borrow().clone(),
+            scan: self.agent.journal.last(),
             running: self.working.as_ref().map(|working| working.watch.progress(now)),
             reports_waiting: shared::lock(&self.outbox).waiting() + self.unrecorded.len() as u64,
         };

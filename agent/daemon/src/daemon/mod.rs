@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::facts;
 use crate::files::FileError;
 use crate::identity::Identity;
+use crate::journal::Keeper;
 use crate::link::LinkError;
 use crate::outbox::OutboxError;
 use crate::places::Places;
@@ -100,7 +101,8 @@ async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>)
     if let Err(error) = service::notify_ready() {
         tracing::debug!(%error, "The service manager was not told");
     }
-    let mut agent = Agent { places: Arc::new(places), config: Arc::new(config), inbox, events, asked };
+    let journal = Arc::new(Keeper::new(config.machine_root(), &config.jobs));
+    let mut agent = Agent { places: Arc::new(places), config: Arc::new(config), journal, inbox, events, asked };
     let ended = agent.live().await;
     server.abort();
     let _ = service::notify_stopping();
@@ -112,6 +114,7 @@ async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>)
 pub(super) struct Agent {
     places: Arc<Places>,
     config: Arc<Config>,
+    journal: Arc<Keeper>,
     inbox: mpsc::Receiver<Order>,
     events: broadcast::Sender<nightkeep_wire::control::Event>,
     asked: watch::Receiver<bool>,

@@ -18,6 +18,8 @@ pub(crate) struct Surroundings {
     pub(crate) customer: String,
     /// Link to the host.
     pub(crate) link: Link,
+    /// How the last run looked at its source.
+    pub(crate) scan: Option<String>,
     /// The running job.
     pub(crate) running: Option<JobProgress>,
     /// Reports that the host has not acknowledged.
@@ -56,6 +58,7 @@ pub(crate) fn of(core: &Core, around: Surroundings, now: DateTime<Utc>) -> Statu
         running: around.running.into_iter().collect(),
         paused_until: core.state.paused_until(now),
         reports_waiting: around.reports_waiting,
+        scan: around.scan,
     }
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn not_enrolled(facts: &MachineFacts, now: DateTime<Utc>) -> StatusSn
         running: Vec::new(),
         paused_until: None,
         reports_waiting: 0,
+        scan: None,
     }
 }
 

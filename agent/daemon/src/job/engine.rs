@@ -38,6 +38,7 @@ use crate::clock::{Clock, HostClock};
 use crate::facts::AGENT_VERSION;
 use crate::gateway::{GatewayOptions, GatewayStore};
 use crate::identity::Identity;
+use crate::journal::Keeper;
 use crate::link::HostLink;
 
 /// Everything a job needs, gathered before it starts.
@@ -72,6 +73,8 @@ pub(crate) struct Run {
     pub(crate) workers: usize,
     /// How long storage may be away.
     pub(crate) patience: Duration,
+    /// What changed since the last run.
+    pub(crate) journal: Arc<Keeper>,
     /// Counters.
     pub(crate) watch: Arc<Watch>,
     /// Ends the run early.
@@ -152,8 +155,12 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
         options.executor = Executor::Threads { workers: run.workers, uploads: 2 };
     }
     let profile = MemoryProfile::for_available(nightkeep_platform::memory::available_bytes());
-    let options = options.with_memory(profile);
+    let mut options = options.with_memory(profile);
+    let begun = run.journal.begin(plan.id, resolved.id, run.link.clock().now());
+    options.changed.clone_from(&begun.changed);
     let report = backup::run(&vault, &options, &clock, run.watch.as_ref(), &run.stop)?;
+    let how = run.journal.finish(&begun, report.point);
+    tracing::info!(job = %run.job.id, recovery_point = %report.point, %how, "The source was looked at");
     Ok(Done { report, set, date, own_findings })
 }
 

@@ -12,6 +12,7 @@ use nightkeep_wire::exclusions::ExclusionList;
 use nightkeep_wire::plan::{Encryption, Items, Location, Plan, PolicyRule, Selection};
 
 use crate::facts::os_family;
+use crate::journal::SourceId;
 
 /// Volumes that belong to the system although they are mounted on their own.
 const SYSTEM_MOUNTS: [&[u8]; 6] = [b"/boot", b"/boot/efi", b"/usr", b"/var", b"/opt", b"/efi"];
@@ -39,6 +40,8 @@ pub(crate) enum ItemsError {
 /// What to walk, and what of the plan was not found.
 pub(super) struct Resolved {
     pub(super) source: SourceOptions,
+    /// What the source is, for the change journal.
+    pub(super) id: SourceId,
     /// Selected, but not there.
     pub(super) missing: Vec<String>,
 }
@@ -80,14 +83,15 @@ pub(super) fn resolve(
     if picked.roots.is_empty() {
         return Err(ItemsError::NothingThere { missing: picked.missing });
     }
+    let patterns = patterns(items, exclusions);
     let source = SourceOptions {
         machine_root: machine_root.to_path_buf(),
         roots: picked.roots,
-        excludes: Excludes::new(&patterns(items, exclusions))?,
+        excludes: Excludes::new(&patterns)?,
         skip: picked.skip,
         entire_machine: picked.entire,
     };
-    Ok(Resolved { source, missing: picked.missing })
+    Ok(Resolved { id: SourceId::of(&source, &patterns), source, missing: picked.missing })
 }
 
 /// In the order in which later patterns win: what is not included, default exclusions, the plan's own.

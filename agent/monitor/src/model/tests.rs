@@ -38,6 +38,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
         running: Vec::new(),
         paused_until: None,
         reports_waiting: 0,
+        scan: None,
     }
 }
 

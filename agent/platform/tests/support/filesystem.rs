@@ -1,4 +1,5 @@
 //! A filesystem of a test's own: nobody else's changes are in its journal.
+#![allow(dead_code, reason = "no test file uses all of it")]
 
 use nightkeep_platform::journal::JournalOptions;
 use std::io;

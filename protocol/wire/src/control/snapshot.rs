@@ -48,6 +48,10 @@ pub struct StatusSnapshot {
     /// Reports that the host has not acknowledged.
     #[serde(default)]
     pub reports_waiting: u64,
+    /// How the last run looked at its source, for people: by the change journal, or in full and why. None before the first run
+    /// since the daemon started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<String>,
 }
 
 /// Link to the host.
