@@ -162,15 +162,15 @@ fn tell(document: &Document, json: bool) {
         output::json(document);
         return;
     }
-    let (will, was) = if document.dry_run { ("would go", "would be") } else { ("went", "are") };
+    let (went, is, were) = if document.dry_run { ("would go", "would be", "would be") } else { ("went", "is", "were") };
     for point in &document.trashed {
-        output::line(format_args!("{} {will} to the trash ({}): {}", point.id, point.machine, point.reason));
+        output::line(format_args!("{} {went} to the trash ({}): {}", point.id, point.machine, point.reason));
     }
     for point in &document.forgotten {
-        output::line(format_args!("{} {was} dropped for good ({}): {}", point.id, point.machine, point.reason));
+        output::line(format_args!("{} {is} dropped for good ({}): {}", point.id, point.machine, point.reason));
     }
     output::line(format_args!(
-        "{} packs with {} {was} deleted; {} recovery points need {}",
+        "{} packs with {} {were} deleted; {} recovery points need {}",
         text::count(document.packs_deleted),
         text::bytes(document.bytes_deleted),
         text::count(document.points),
