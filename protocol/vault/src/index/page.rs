@@ -11,8 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of a page. One page is what a positive look-up reads: four KiB cost a quarter of what 16 KiB do, and the fence
-/// keys that find the page take eight bytes of memory each.
+/// Bytes of a page. A look-up of what is there reads and checks one page, which a fence key names: eight bytes of memory
+/// for each page, so that pages can be small.
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Bytes of a page before its checksum.
 pub(crate) const PAGE_ROOM: usize = PAGE_BYTES - 4;
