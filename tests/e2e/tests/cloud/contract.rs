@@ -41,7 +41,7 @@ async fn storage_that_looks_before_it_writes_is_refused() -> Result<()> {
     let careless = Careless::start().await?;
     let store = open_s3(careless.address(), &quick())?;
     let refused = tokio::task::spawn_blocking(move || probe_create_only(&*store, Races::default())).await?;
-    assert!(matches!(refused, Err(ProbeError::NotAtomic { winners: 16, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(ProbeError::NotAtomic { winners: 2.., .. })), "{refused:?}");
     Ok(())
 }
 
