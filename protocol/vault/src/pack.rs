@@ -160,6 +160,11 @@ pub struct PreparedBlock {
 impl PackWriter {
     /// An empty pack with its key groups; `bytes_expected` is reserved at once, so that it never grows by copying.
     pub fn new(vault: VaultId, groups: Vec<GroupKey>, bytes_expected: usize) -> Self {
+        Self::in_buffer(vault, groups, Vec::with_capacity(bytes_expected))
+    }
+
+    /// The same in the memory of an earlier pack; what `buffer` holds is forgotten.
+    pub fn in_buffer(vault: VaultId, groups: Vec<GroupKey>, buffer: Vec<u8>) -> Self {
         let salt: [u8; 32] = random();
         let mut header = Writer::new();
         header.raw(&salt).u16(groups.len() as u16);
@@ -172,7 +177,8 @@ impl PackWriter {
                 .raw(&group.envelope.1);
         }
         let header_bytes = MAGIC.len() + 4 + header.len();
-        let mut bytes = Vec::with_capacity(bytes_expected);
+        let mut bytes = buffer;
+        bytes.clear();
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&(header_bytes as u32).to_le_bytes());
         bytes.extend_from_slice(header.as_slice());

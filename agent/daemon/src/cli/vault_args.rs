@@ -91,6 +91,9 @@ pub(crate) struct BackupArgs {
     /// Take little memory: smaller packs, one worker; chosen by itself below 512 MiB
     #[arg(long)]
     pub(crate) low_memory: bool,
+    /// What an interrupted backup may lose at most, in bytes of new contents
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub(crate) confirm_every: Option<u64>,
     /// What to back up
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,

@@ -48,7 +48,7 @@ pub(crate) struct ContentStage<'a> {
     pub(super) shared: &'a Shared<'a>,
     links: &'a Links,
     bundle: RawBlock,
-    /// A small file, or the window of a large one.
+    /// A small file, or the window of a large one; its length is what was ever needed, not what was read.
     pub(super) buffer: Vec<u8>,
     pub(super) totals: Totals,
     /// Bytes of the batch that were told of while a large file was read.
@@ -230,12 +230,15 @@ impl<'a> ContentStage<'a> {
         }
         // Taken and given back, so that it is allocated once.
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let read = self.fault(source, 0).and_then(|()| file.take(meta.bytes).read_to_end(&mut buffer));
+        let wanted = meta.bytes as usize;
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        let read = self.fault(source, 0).and_then(|()| fill(file, &mut buffer[..wanted]));
         let content = match read {
             Ok(read) => {
                 self.totals.bytes_read += read as u64;
-                Ok(match buffer.as_slice() {
+                Ok(match &buffer[..read] {
                     [] => Content::Empty,
                     short if short.len() <= config.inline_bytes_max as usize => Content::Inline(short.to_vec()),
                     whole => Content::Pieces(vec![self.chunk(whole, out)?]),
@@ -272,6 +275,20 @@ impl<'a> ContentStage<'a> {
     pub(super) fn fault(&self, source: &SourceEntry, offset: u64) -> io::Result<()> {
         self.shared.options.faults.as_ref().map_or(Ok(()), |faults| faults.read(&source.path, offset))
     }
+}
+
+/// Reads until `buffer` is full or the file ends: one call to the system for a small file.
+pub(super) fn fill(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// What reading a file gave.

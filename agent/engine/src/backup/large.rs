@@ -3,7 +3,7 @@
 //! **Invariant**: a hole is never read, and a chunk never reaches across one.
 
 use super::BackupError;
-use super::content::{ContentStage, Outlet};
+use super::content::{ContentStage, Outlet, fill};
 use super::options::MemoryProfile;
 use super::pieces::Pieces;
 use crate::chunker::Cutter;
@@ -11,7 +11,7 @@ use crate::source::SourceEntry;
 use nightkeep_platform::files::{self, FileMeta};
 use nightkeep_vault::catalogue::{Content, Piece};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 
 /// The length of an image's blocks, aligned to it: filesystems in it write in place, in multiples of their own blocks.
 const IMAGE_BLOCK_BYTES: u64 = 256 << 10;
@@ -101,25 +101,30 @@ impl<'a> ContentStage<'a> {
         }
         // Taken from the worker and given back, so that it is allocated once.
         let mut window = std::mem::take(&mut self.buffer);
-        window.clear();
-        let mut start = 0;
+        if window.len() < self.window_bytes() {
+            window.resize(self.window_bytes(), 0);
+        }
+        // What was read and not cut yet is `window[start..end]`.
+        let (mut start, mut end) = (0, 0);
         let ended = loop {
             self.shared.check_stop()?;
-            if window.len() - start < self.shared.chunker.bytes_max() && extent.left > 0 {
-                window.drain(..start);
-                start = 0;
-                let wanted = (self.window_bytes() - window.len()) as u64;
+            if end - start < self.shared.chunker.bytes_max() && extent.left > 0 {
+                window.copy_within(start..end, 0);
+                (start, end) = (0, end - start);
+                let wanted = ((window.len() - end) as u64).min(extent.left) as usize;
                 let allowed = self.fault(source, extent.offset);
-                match allowed.and_then(|()| file.take(wanted.min(extent.left)).read_to_end(&mut window)) {
-                    Ok(0) => extent.left = 0,
-                    Ok(read) => extent.left -= read as u64,
+                match allowed.and_then(|()| fill(file, &mut window[end..end + wanted])) {
+                    Ok(read) => {
+                        end += read;
+                        extent.left = if read < wanted { 0 } else { extent.left - read as u64 };
+                    }
                     Err(error) => break Err(error),
                 }
             }
-            if start == window.len() {
+            if start == end {
                 break Ok(extent.offset);
             }
-            let length = cuts.next(&window[start..], extent.offset);
+            let length = cuts.next(&window[start..end], extent.offset);
             let piece = self.piece(&window[start..start + length], matches!(cuts, Cuts::Blocks), out)?;
             pieces.push(piece, &mut |list| out.list(list))?;
             start += length;

@@ -217,6 +217,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) block_budget: Budget,
     /// Bounds packs in memory.
     pub(crate) pack_budget: Budget,
+    /// Memory of packs that were put, for those to come: so large, it would not be given back in one piece.
+    pub(crate) pack_buffers: Mutex<Vec<Vec<u8>>>,
     /// How many data packs of this run are durable.
     pub(crate) durable_packs: AtomicU64,
     pub(crate) started: CivilTime,
@@ -292,6 +294,7 @@ fn run_session(
         effort: Arc::new(effort::Effort::new(options.levels)),
         block_budget: Budget::new(options.memory.blocks_bytes()),
         pack_budget: Budget::new(options.executor.packs_in_memory() * options.pack_bytes as u64),
+        pack_buffers: Mutex::default(),
         durable_packs: AtomicU64::new(0),
         started,
         clock,

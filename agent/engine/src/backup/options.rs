@@ -16,7 +16,7 @@ pub const LOW_MEMORY_BYTES: u64 = 512 << 20;
 const PACK_BYTES: usize = 16 << 20;
 const PACK_BYTES_LOW: usize = 8 << 20;
 /// Contents on the way from reading to packing, in bytes before compression.
-const BLOCKS_BYTES: u64 = 12 << 20;
+const BLOCKS_BYTES: u64 = 8 << 20;
 const BLOCKS_BYTES_LOW: u64 = 3 << 20;
 /// How far the scan may be ahead of the catalogue, in batches.
 const BATCHES_AHEAD: usize = 32;

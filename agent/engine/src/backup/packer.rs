@@ -8,6 +8,7 @@ use super::{BackupError, Shared};
 use nightkeep_vault::pack::{Area, FinishedPack, GroupKey, PackWriter, PreparedBlock};
 use nightkeep_vault::vault::VaultError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 /// Fills one data pack at a time.
 pub(crate) struct Packer<'a> {
@@ -71,13 +72,18 @@ impl Shared<'_> {
         let group = GroupKey::for_data(vault.id(), public, epoch)
             .map_err(|_| VaultError::Forged { location: vault.store().location() })?;
         // The footer comes behind the blocks.
-        let writer = PackWriter::new(vault.id(), vec![group], self.options.pack_bytes + (1 << 20));
+        let buffer = self.pack_buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(self.options.pack_bytes + (1 << 20)));
+        let writer = PackWriter::in_buffer(vault.id(), vec![group], buffer);
         Ok(OpenPack { slot: self.known.new_pack(), writer, permit })
     }
 
     /// Puts a pack and makes its name known.
     pub(crate) fn upload(&self, outgoing: OutgoingPack) -> Result<(), BackupError> {
         self.session.put_pack(Area::Data, &outgoing.pack)?;
+        if let Ok(buffer) = Arc::try_unwrap(outgoing.pack.bytes) {
+            self.pack_buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        }
         self.known.name_pack(outgoing.slot, outgoing.pack.id);
         self.durable_packs.fetch_add(1, Ordering::Release);
         if let Err(error) = self.session.heartbeat(self.clock.now().at) {

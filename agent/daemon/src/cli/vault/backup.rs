@@ -100,7 +100,10 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
     };
     let profile =
         if args.low_memory { MemoryProfile::Low } else { MemoryProfile::for_available(memory::available_bytes()) };
-    let options = options.with_memory(profile);
+    let mut options = options.with_memory(profile);
+    if let Some(bytes) = args.confirm_every {
+        options.partial_every.bytes = bytes;
+    }
     let (watcher, stop) = (Watcher::new(globals.json), stop_on_signal());
     let outcome = backup::run(&vault, &options, &LocalClock, &watcher, &stop);
     watcher.finish();
