@@ -30,7 +30,7 @@ impl<'a> Machine<'a> {
         let before = self.lab.proxy.counts();
         let mut command = self.line.command(arguments);
         command.args(["--vault", &self.vault]).envs(Moto::environment(&self.lab.proxy.endpoint()));
-        command.env("NIGHTKEEP_STORAGE_HUNG_SECONDS", "1");
+        command.env("NIGHTKEEP_STORAGE_HUNG_SECONDS", "3");
         let outcome = run(&mut command)?.expect_code(code)?;
         Ok((outcome, self.lab.proxy.counts().since(&before)))
     }
@@ -67,7 +67,7 @@ fn a_vault_in_s3_is_made_filled_listed_restored_and_checked_with_few_requests() 
     let lab = Lab::start()?;
     let machine = Machine::new(&lab)?;
     let source = small_tree()?;
-    within("init", machine.run(0, &["init"])?.1, 80)?;
+    within("init", machine.run(0, &["init"])?.1, 120)?;
     within("backup", machine.backup(0, source.path())?.1, 40)?;
     within("unchanged backup", machine.backup(0, source.path())?.1, 40)?;
     let (points, counts) = machine.run(0, &["points", "--json"])?;
