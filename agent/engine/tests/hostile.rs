@@ -111,7 +111,8 @@ fn scenario_25_a_block_that_grows_beyond_its_stated_length_is_refused() {
         plain_bytes,
         members: vec![Member { id: BlobId([1; 32]), bytes: plain_bytes }],
     };
-    let mut writer = PackWriter::new(bench.vault.id(), vec![GroupKey::for_data(bench.vault.id(), public, epoch).unwrap()], 0);
+    let mut writer =
+        PackWriter::new(bench.vault.id(), vec![GroupKey::for_data(bench.vault.id(), public, epoch).unwrap()], 0);
     writer.append(0, block(1000, &bomb, Codec::Zstd));
     writer.append(0, block(1000, b"too short", Codec::Stored));
     writer.append(0, block(5, b"right", Codec::Stored));
