@@ -56,8 +56,6 @@ fn small_tree() -> Result<tempfile::TempDir> {
 
 /// The most requests each command may need on a small vault, whatever it holds inside.
 fn within(what: &str, counts: Counts, requests: u64) -> Result<()> {
-    // A figure to compare with later ones.
-    eprintln!("{what}: {counts}");
     ensure!(counts.requests() <= requests, "{what} needs more than {requests}: {counts}");
     Ok(())
 }
@@ -140,11 +138,9 @@ fn over_a_far_line_few_round_trips_wait_for_each_other() -> Result<()> {
     machine.run(0, &["init"])?;
     for (what, rounds) in [("backup", 40), ("unchanged backup", 40)] {
         let (_, counts) = machine.backup(0, source.path())?;
-        eprintln!("{what}: {counts}");
         ensure!(counts.rounds <= rounds, "{what}: {counts}");
     }
     let counts = machine.restore(source.path())?;
-    eprintln!("restore: {counts}");
     ensure!(counts.rounds <= 50, "restore: {counts}");
     Ok(())
 }
