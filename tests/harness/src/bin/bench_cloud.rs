@@ -53,7 +53,7 @@ enum Server {
 /// A server that runs as long as this.
 enum Running {
     Moto(Moto),
-    Ceph(Ceph),
+    Ceph(Box<Ceph>),
 }
 
 const BUCKET: &str = "bench";

@@ -26,7 +26,7 @@ pub(super) fn may_create(machine: &str, name: &ObjectName, hash: &ContentHash) -
 /// Whether the machine may read the object; else why not.
 pub(super) fn may_read(machine: &str, name: &str) -> Result<(), String> {
     let readable = match name.split_once('/') {
-        Some(("cfg" | "g" | "d" | "f" | "i" | "m", _)) => true,
+        Some(("cfg" | "g" | "d" | "f" | "q" | "i" | "m", _)) => true,
         Some(("keys", key)) => key == format!("machine-{machine}") || key.starts_with("epoch-"),
         Some(("s" | "w" | "r", rest)) => rest.strip_prefix(machine).is_some_and(|rest| rest.starts_with('/')),
         Some(_) | None => false,
@@ -61,7 +61,7 @@ fn refusal(machine: &str, name: &str) -> String {
         return format!("{name} is data: it is read under a restore grant, ask a technician to start the restore");
     }
     format!(
-        "{name} is not for this machine: it reads cfg/ g/ d/ f/ i/ m/, keys/machine-{machine} and what lies below \
+        "{name} is not for this machine: it reads cfg/ g/ d/ f/ q/ i/ m/, keys/machine-{machine} and what lies below \
          {machine} in s/ w/ r/"
     )
 }
