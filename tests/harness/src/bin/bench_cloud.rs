@@ -69,7 +69,7 @@ impl Running {
             Server::Ceph => {
                 let ceph = Ceph::start()?;
                 tokio::runtime::Runtime::new()?.block_on(ceph.make_bucket(BUCKET))?;
-                Ok(Self::Ceph(ceph))
+                Ok(Self::Ceph(Box::new(ceph)))
             }
         }
     }
