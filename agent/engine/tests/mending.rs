@@ -104,7 +104,8 @@ fn scenario_14_a_flipped_bit_in_a_data_pack_is_found_by_its_name_and_healed_by_t
     let newest = bench.points().pop().unwrap();
     let (report, files) = restore(&bench, &newest);
     let lost = missing(&bench, &files);
-    assert!(!lost.is_empty() && lost.len() < 40, "other blocks are restored: {} files are lost", lost.len());
+    // One block of the pack is hit: a chunk of the large file, or a bundle, which holds at most 1 MiB of small files.
+    assert!((1..=54).contains(&lost.len()), "other blocks are restored: {} files are lost", lost.len());
     assert!(report.findings.iter().all(|finding| finding.kind == FindingKind::Damaged));
     let checked_before = checked(&bench, true);
     assert_eq!(named(&checked_before, &newest), lost, "the list of files is exact");

@@ -102,7 +102,7 @@ async fn a_thief_reads_no_passphrase_slot_and_no_other_machines_record() -> Resu
 async fn a_thief_lists_nothing_of_others() -> Result<()> {
     let scene = Scene::set().await?;
     let victim = scene.victim.agent.name();
-    let prefixes = [String::new(), "s/".into(), "w/".into(), "r/".into(), "p/".into(), "keys/".into(), "q/".into()];
+    let prefixes = [String::new(), "s/".into(), "w/".into(), "r/".into(), "p/".into(), "keys/".into()];
     let of_victim = ["s", "w", "r"].map(|area| format!("{area}/{victim}/"));
     for prefix in prefixes.iter().chain(&of_victim) {
         let (status, answer) =

@@ -24,6 +24,8 @@ pub(super) fn may_create(machine: &str, name: &ObjectName, hash: &ContentHash) -
 }
 
 /// Whether the machine may read the object; else why not.
+///
+/// What is quarantined (`q/`) concerns every writer: it must not count on a damaged pack. The records name packs, no content.
 pub(super) fn may_read(machine: &str, name: &str) -> Result<(), String> {
     let readable = match name.split_once('/') {
         Some(("cfg" | "g" | "d" | "f" | "q" | "i" | "m", _)) => true,
