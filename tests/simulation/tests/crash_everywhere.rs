@@ -91,7 +91,7 @@ fn a_crash_at_every_effect_leaves_a_whole_vault_and_the_next_run_completes() {
     second[1].1 = noise(2_500_000, 3);
     write_state(&source, &first);
 
-    let root = CustomerRoot::generate();
+    let root = CustomerRoot::from_bytes([7; 32]);
     let base = MemoryStore::new();
     Vault::create(Arc::new(base.clone()), root.clone(), VAULT, Custody::Owner, Time::default()).unwrap();
     back_up(&open(base.clone(), &root), &source).unwrap();

@@ -81,7 +81,7 @@ fn scenario_01_a_first_backup_that_dies_at_any_effect_goes_on_where_it_was() {
         fs::create_dir_all(source.join(format!("{n:03}"))).unwrap();
         fs::write(source.join(format!("{n:03}/file")), bytes).unwrap();
     }
-    let root = CustomerRoot::generate();
+    let root = CustomerRoot::from_bytes([7; 32]);
     let open = |store: &dyn Fn() -> Arc<dyn Store>| Arc::new(Vault::open_owner(store(), VAULT, root.clone()).unwrap());
     let fresh = || {
         let store = MemoryStore::new();

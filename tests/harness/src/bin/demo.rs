@@ -134,7 +134,7 @@ fn source(dir: &Path, place: &Path) -> Result<PathBuf> {
     }
     let copy = place.join("sources");
     std::fs::create_dir(&copy)?;
-    for name in sources_of(&dir)? {
+    for name in outside_vaults(sources_of(&dir)?) {
         let (from, to) = (dir.join(&name), copy.join(&name));
         // Listed, yet removed from the work tree.
         if !from.is_file() {
@@ -144,6 +144,13 @@ fn source(dir: &Path, place: &Path) -> Result<PathBuf> {
         std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(copy)
+}
+
+/// Without folders that hold a vault, which a backup of a machine leaves out: the golden vault is one.
+fn outside_vaults(names: Vec<PathBuf>) -> Vec<PathBuf> {
+    let configurations = names.iter().filter(|name| name.ends_with("cfg/1"));
+    let vaults: Vec<PathBuf> = configurations.filter_map(|name| Some(name.parent()?.parent()?.to_owned())).collect();
+    names.into_iter().filter(|name| !vaults.iter().any(|vault| name.starts_with(vault))).collect()
 }
 
 /// What git keeps or would keep; without git, everything but the build directory.

@@ -56,7 +56,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let (dir, root, store) = (tempfile::tempdir().unwrap(), CustomerRoot::generate(), MemoryStore::new());
+        let (dir, root, store) = (tempfile::tempdir().unwrap(), CustomerRoot::from_bytes([7; 32]), MemoryStore::new());
         Vault::create(Arc::new(store.clone()), root.clone(), VAULT, Custody::Owner, Time::default()).unwrap();
         Self { dir, root, store, states: Vec::new() }
     }

@@ -36,7 +36,7 @@ pub(crate) struct Place {
 impl Place {
     /// A folder with some files, and a new vault in `store`.
     pub(crate) fn new(store: impl Store + 'static) -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap(), root: CustomerRoot::generate() };
+        let place = Self { dir: tempfile::tempdir().unwrap(), root: CustomerRoot::from_bytes([7; 32]) };
         Vault::create(Arc::new(store), place.root.clone(), VAULT, Custody::Owner, Time::default()).unwrap();
         for (n, bytes) in [70_000, 300_000, 5, 900_000].into_iter().enumerate() {
             place.write(&format!("folder-{}/file-{n}", n % 2), &noise(bytes, n as u64));
