@@ -220,18 +220,8 @@ impl Vault {
         match store.put_create(&Config::name(), &config.seal(&root.maintenance(vault)))? {
             Put::Created => {
                 let epoch = Epoch { number: 1, public: config.vault_public };
-                Ok(Self {
-                    keys: root.vault_keys(vault),
-                    store,
-                    config,
-                    root: Some(root),
-                    own: None,
-                    keeper: None,
-                    epoch,
-                    local: Local::default(),
-                    released: ReleasedKeys::default(),
-                    machine_records: Mutex::default(),
-                })
+                let keys = root.vault_keys(vault);
+                Ok(Self { root: Some(root), ..Self::closed(store, config, keys, epoch) })
             }
             Put::Exists => Err(VaultError::Exists { location: store.location() }),
         }
@@ -275,18 +265,7 @@ impl Vault {
         if epoch.public != root.key_pair(vault, epoch.number).public() {
             return Err(VaultError::Forged { location: store.location() });
         }
-        Ok(Self {
-            keys,
-            store,
-            config,
-            root: Some(root),
-            own: None,
-            keeper: None,
-            epoch,
-            local: Local::default(),
-            released: ReleasedKeys::default(),
-            machine_records: Mutex::default(),
-        })
+        Ok(Self { root: Some(root), ..Self::closed(store, config, keys, epoch) })
     }
 
     /// Opens a vault as one of its machines, which can write, and read its own catalogues, but no data.
@@ -304,18 +283,23 @@ impl Vault {
             return Err(VaultError::Forged { location: store.location() });
         }
         let epoch = newest_epoch(&*store, &config, &keys)?;
-        Ok(Self {
+        Ok(Self { own: Some(own), ..Self::closed(store, config, keys, epoch) })
+    }
+
+    /// A vault that nobody's private key opens yet; who opens it adds the own one.
+    fn closed(store: Arc<dyn Store>, config: Config, keys: VaultKeys, epoch: Epoch) -> Self {
+        Self {
             store,
             config,
             keys,
             root: None,
-            own: Some(own),
+            own: None,
             keeper: None,
             epoch,
             local: Local::default(),
             released: ReleasedKeys::default(),
             machine_records: Mutex::default(),
-        })
+        }
     }
 
     /// Adds keys that the owner released to this machine for a restore.
@@ -345,18 +329,7 @@ impl Vault {
             return Err(VaultError::Forged { location: store.location() });
         }
         let epoch = newest_epoch(&*store, &config, &keys)?;
-        Ok(Self {
-            store,
-            config,
-            keys,
-            root: None,
-            own: None,
-            keeper: Some(maintenance),
-            epoch,
-            local: Local::default(),
-            released: ReleasedKeys::default(),
-            machine_records: Mutex::default(),
-        })
+        Ok(Self { keeper: Some(maintenance), ..Self::closed(store, config, keys, epoch) })
     }
 
     /// The store.
