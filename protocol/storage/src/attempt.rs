@@ -110,7 +110,8 @@ mod tests {
     use super::*;
     use std::future::pending;
 
-    const SPAN: Duration = Duration::from_millis(40);
+    /// Real time: so long that a busy machine does not stand still for a tenth of it.
+    const SPAN: Duration = Duration::from_millis(400);
 
     fn run<T>(attempt: &Arc<Attempt>, work: impl Future<Output = T>) -> Option<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
