@@ -2,8 +2,10 @@
 //!
 //! **Invariant**: a block's nonce is its ordinal within its group, and a group's key comes from a fresh salt.
 
+mod copy;
 mod footer;
 
+pub use copy::PackCopy;
 pub use footer::{BlockInfo, BlockType, Codec, Footer, Member};
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -166,22 +168,10 @@ impl PackWriter {
     /// The same in the memory of an earlier pack; what `buffer` holds is forgotten.
     pub fn in_buffer(vault: VaultId, groups: Vec<GroupKey>, buffer: Vec<u8>) -> Self {
         let salt: [u8; 32] = random();
-        let mut header = Writer::new();
-        header.raw(&salt).u16(groups.len() as u16);
-        for group in &groups {
-            header
-                .raw(&group.salt)
-                .u8(1)
-                .u8(group.envelope.0)
-                .u16(group.envelope.1.len() as u16)
-                .raw(&group.envelope.1);
-        }
-        let header_bytes = MAGIC.len() + 4 + header.len();
         let mut bytes = buffer;
         bytes.clear();
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&(header_bytes as u32).to_le_bytes());
-        bytes.extend_from_slice(header.as_slice());
+        let header_bytes =
+            begin(&mut bytes, &salt, groups.iter().map(|group| (&group.salt, std::slice::from_ref(&group.envelope))));
         let next_ordinals = vec![0; groups.len()];
         Self { vault, salt, groups, next_ordinals, bytes, header_bytes, blocks: Vec::new() }
     }
@@ -224,19 +214,50 @@ impl PackWriter {
     }
 
     /// Seals the footer and names the pack.
-    pub fn finish(mut self, index_key: &Secret) -> FinishedPack {
-        let footer = Footer { blocks: self.blocks };
-        let mut plain = footer.encode();
-        let unpadded = self.bytes.len() + plain.len() + TAG_BYTES + TRAILER_BYTES;
-        plain.resize(plain.len() + padding(unpadded), 0);
-        let header_hash = blake3::hash(&self.bytes[..self.header_bytes]);
-        let sealed = seal_once(&index_key.sub("pack footer", &self.salt), &footer_aad(self.vault, header_hash), &plain);
-        self.bytes.extend_from_slice(&sealed);
-        self.bytes.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
-        self.bytes.extend_from_slice(END_MAGIC);
-        FinishedPack { id: PackId(*blake3::hash(&self.bytes).as_bytes()), bytes: Arc::new(self.bytes), footer }
+    pub fn finish(self, index_key: &Secret) -> FinishedPack {
+        finish(self.vault, &self.salt, self.bytes, self.header_bytes, Footer { blocks: self.blocks }, index_key)
     }
+}
+
+/// Writes the header of a pack with these groups, each a salt and its envelopes; answers its length.
+fn begin<'g, G>(bytes: &mut Vec<u8>, salt: &[u8; 32], groups: G) -> usize
+where
+    G: ExactSizeIterator<Item = (&'g [u8; 32], &'g [(u8, Vec<u8>)])>,
+{
+    let mut header = Writer::new();
+    header.raw(salt).u16(groups.len() as u16);
+    for (salt, envelopes) in groups {
+        header.raw(salt).u8(envelopes.len() as u8);
+        for (kind, content) in envelopes {
+            header.u8(*kind).u16(content.len() as u16).raw(content);
+        }
+    }
+    let header_bytes = MAGIC.len() + 4 + header.len();
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&(header_bytes as u32).to_le_bytes());
+    bytes.extend_from_slice(header.as_slice());
+    header_bytes
+}
+
+/// Adds the sealed footer and the trailer behind the blocks.
+fn finish(
+    vault: VaultId,
+    salt: &[u8; 32],
+    mut bytes: Vec<u8>,
+    header_bytes: usize,
+    footer: Footer,
+    index_key: &Secret,
+) -> FinishedPack {
+    let mut plain = footer.encode();
+    let unpadded = bytes.len() + plain.len() + TAG_BYTES + TRAILER_BYTES;
+    plain.resize(plain.len() + padding(unpadded), 0);
+    let header_hash = blake3::hash(&bytes[..header_bytes]);
+    let sealed = seal_once(&index_key.sub("pack footer", salt), &footer_aad(vault, header_hash), &plain);
+    bytes.extend_from_slice(&sealed);
+    bytes.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
+    bytes.extend_from_slice(END_MAGIC);
+    FinishedPack { id: PackId(*blake3::hash(&bytes).as_bytes()), bytes: Arc::new(bytes), footer }
 }
 
 /// How many bytes are missing to the next size that a pack may show.

@@ -12,6 +12,7 @@ use crate::id::{MachineId, PackId, VaultId};
 use crate::object::ObjectError;
 use crate::pack::Area;
 use crate::reader::{BlockReader, CatalogueReader};
+use crate::record::forward::Forwards;
 use crate::record::point::Point;
 use crate::vault::{Vault, VaultError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -83,13 +84,14 @@ pub fn grant(
     to: SealingPublicKey,
 ) -> Result<Vec<u8>, VaultError> {
     let blocks = Arc::new(BlockReader::new(vault.clone()));
+    let forwards = Forwards::of(&vault.newest_generation()?);
     let mut release = ReleasedKeys::default();
     for point in points {
         let of = point.header.machine;
         if of != machine {
             release.metas.insert(of, vault.meta_of(of)?);
         }
-        for pack in data_packs(&blocks, point)? {
+        for pack in data_packs(&blocks, point, &forwards)? {
             release.groups.extend(data_keys(vault, &blocks, pack)?);
         }
     }
@@ -97,11 +99,11 @@ pub fn grant(
     sealed.map_err(|_| VaultError::NotOwner { operation: "sealing keys to a machine without a key of its own" })
 }
 
-fn data_packs(blocks: &Arc<BlockReader>, point: &Point) -> Result<BTreeSet<PackId>, VaultError> {
+fn data_packs(blocks: &Arc<BlockReader>, point: &Point, forwards: &Forwards) -> Result<BTreeSet<PackId>, VaultError> {
     let catalogue = CatalogueReader::open(blocks.clone(), point.clone())?;
     let mut packs = BTreeSet::new();
     for leaf in catalogue.references()?.leaves {
-        packs.extend(catalogue.leaf(&leaf)?.packs());
+        packs.extend(catalogue.leaf(&leaf)?.iter().map(|(pack, block)| forwards.follow(pack, block).0));
     }
     Ok(packs)
 }

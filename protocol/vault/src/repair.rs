@@ -12,6 +12,7 @@ use crate::id::{BlobId, MachineId, PackId, SessionId};
 use crate::index::Index;
 use crate::pack::{Area, BlockType};
 use crate::reader::{BlockReader, references_id};
+use crate::record::forward::Forwards;
 use crate::record::point::Point;
 use crate::record::quarantine::Verdict;
 use crate::record::segment::{Segment, SegmentPack};
@@ -106,7 +107,8 @@ pub fn plan(vault: &Arc<Vault>, scrubbed: Option<&[(ObjectName, Verdict)]>) -> R
         }
     }
     let unlisted: HashSet<(Area, PackId)> = there.keys().filter(|(_, id)| !indexed.contains(id)).copied().collect();
-    let mut needs = Needs { vault, index: &index, blocks: BlockReader::new(vault.clone()), leaves: HashMap::new() };
+    let (blocks, forwards) = (BlockReader::new(vault.clone()), Forwards::of(&generation));
+    let mut needs = Needs { vault, index: &index, blocks, forwards, leaves: HashMap::new() };
     for machine in vault.machines()? {
         for listed in vault.points(machine.machine)?.points.iter().filter(|listed| !listed.retained.forgotten) {
             let (packs, problems) = needs.of(&listed.point, !unlisted.is_empty())?;
@@ -148,6 +150,7 @@ struct Needs<'a> {
     vault: &'a Arc<Vault>,
     index: &'a Index,
     blocks: BlockReader,
+    forwards: Forwards,
     /// The packs of each leaf that is not wholly in the index.
     leaves: HashMap<BlobId, Vec<PackId>>,
 }
@@ -205,7 +208,9 @@ impl Needs<'_> {
         let plain = place.map(|place| self.block(place)).transpose()?.flatten();
         let genuine = plain.filter(|plain| references_id(&self.vault.keys().index, plain) == id);
         if let Some(leaf) = genuine.and_then(|plain| Leaf::decode(&plain).ok()) {
-            for pack in leaf.packs() {
+            let packs: BTreeSet<PackId> =
+                leaf.iter().map(|(pack, block)| self.forwards.follow(pack, block).0).collect();
+            for pack in packs {
                 if !self.index.holds(Area::Data, &pack)? {
                     unknown.push(pack);
                 }

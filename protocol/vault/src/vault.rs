@@ -13,7 +13,6 @@ mod quarantine;
 mod segments;
 
 pub use judge::Judge;
-pub(crate) use judge::by_old;
 pub use local::Local;
 pub use points::{Health, ListedPoint, Points, Retained, is_point_prefix};
 pub use quarantine::{Quarantine, pack_of};

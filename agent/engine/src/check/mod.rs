@@ -13,6 +13,8 @@ use crate::restore::chain;
 use nightkeep_vault::id::PackId;
 use nightkeep_vault::index::Index;
 use nightkeep_vault::reader::BlockReader;
+use nightkeep_vault::record::forward::Forwards;
+use nightkeep_vault::record::generation::Generation;
 use nightkeep_vault::store::ObjectName;
 use nightkeep_vault::vault::{Quarantine, Vault, VaultError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,6 +22,8 @@ use std::sync::Arc;
 
 /// Mixes a seed into a hash: the golden ratio, as an odd number.
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+/// So often a check begins again because a collection ran beside it.
+const LOOKS_MAX: usize = 2;
 /// Files named for one damaged pack; the count goes on.
 const FILES_NAMED_MAX: usize = 1000;
 
@@ -147,13 +151,35 @@ pub fn run_part(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<CheckReport, CheckError> {
+    for _ in 0..LOOKS_MAX {
+        let generation = vault.newest_generation()?;
+        let report = look(vault, &generation, options, part, progress, stop)?;
+        // A collection that ran meanwhile moved and deleted packs, which looks like damage.
+        if report.problems.is_empty() || vault.newest_generation()?.number == generation.number {
+            return Ok(report);
+        }
+        tracing::info!("A collection ran during the check, which begins again");
+    }
+    let generation = vault.newest_generation()?;
+    look(vault, &generation, options, part, progress, stop)
+}
+
+fn look(
+    vault: &Arc<Vault>,
+    generation: &Generation,
+    options: CheckOptions,
+    part: Part,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<CheckReport, CheckError> {
     progress.phase(Phase::Preparing);
-    let (generation, quarantine) = (vault.newest_generation()?, vault.quarantine()?);
-    let index = vault.load_index(&generation, None)?;
+    let (quarantine, forwards) = (vault.quarantine()?, Forwards::of(generation));
+    let index = vault.load_index(generation, None)?;
     let blocks = Arc::new(BlockReader::new(vault.clone()));
     let report = CheckReport { quarantined: quarantine.objects().count() as u64, ..CheckReport::default() };
-    let mut check = Check { vault, index, quarantine, blocks, report, damaged: BTreeMap::new(), hunks: HashMap::new() };
-    for problem in vault.segment_problems(&generation)? {
+    let (damaged, hunks) = (BTreeMap::new(), HashMap::new());
+    let mut check = Check { vault, index, quarantine, forwards, blocks, report, damaged, hunks };
+    for problem in vault.segment_problems(generation)? {
         check.problem(&problem.name, cause(&problem.error));
     }
     let packs = check.list_packs()?;
@@ -181,6 +207,7 @@ struct Check<'a> {
     vault: &'a Arc<Vault>,
     index: Index,
     quarantine: Quarantine,
+    forwards: Forwards,
     blocks: Arc<BlockReader>,
     report: CheckReport,
     damaged: BTreeMap<PackId, Damage>,

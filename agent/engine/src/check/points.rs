@@ -132,7 +132,8 @@ impl Check<'_> {
         let mut referenced = HashSet::new();
         if with_references {
             for leaf in std::iter::once(&hunk.leaf).chain(hunk.lists.iter().map(|(_, leaf)| leaf)) {
-                referenced.extend(reader.leaf(leaf)?.iter());
+                let leaf = reader.leaf(leaf)?;
+                referenced.extend(leaf.iter().map(|(pack, block)| self.forwards.follow(pack, block)));
             }
         }
         let mut files = Vec::new();

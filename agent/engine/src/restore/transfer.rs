@@ -338,8 +338,25 @@ fn give_up(
     Ok(())
 }
 
-/// A chunk from any of its other places.
+/// A chunk from any of its other places, also from where a collection moved it meanwhile.
 fn elsewhere(shared: &Shared<'_>, want: &Want) -> Option<Vec<u8>> {
+    let generation = shared.places.generation();
+    let other = from_other_place(shared, want);
+    if other.is_some() {
+        return other;
+    }
+    let renewed = shared.places.renewed_since(generation);
+    match renewed {
+        Ok(true) => from_other_place(shared, want),
+        Ok(false) => None,
+        Err(error) => {
+            tracing::warn!(%error, "Whether a collection moved what is missing cannot be told");
+            None
+        }
+    }
+}
+
+fn from_other_place(shared: &Shared<'_>, want: &Want) -> Option<Vec<u8>> {
     let places = shared.places.all(&want.id).ok()?;
     places.into_iter().filter(|place| (place.pack, place.block) != (want.place.pack, want.place.block)).find_map(
         |place| {

@@ -8,11 +8,11 @@ use crate::crypto::{Cipher, SealingKeyPair, Secret};
 use crate::id::{BlobId, MachineId, PackId};
 use crate::pack::{Area, BlockInfo, BlockType, Footer, PackError, PackHeader, PackKeys, footer_and_trailer_bytes};
 use crate::reader::references_id;
-use crate::record::generation::Forward;
+use crate::record::forward::Forwards;
 use crate::record::point::{Point, PointHeader};
 use crate::references::{Leaf, Root};
 use crate::store::{ObjectName, StoreError};
-use crate::vault::{Health, ListedPoint, Vault, VaultError, by_old};
+use crate::vault::{Health, ListedPoint, Vault, VaultError};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A pack up to this length comes with one read.
@@ -226,11 +226,10 @@ fn read_tail(vault: &Vault, name: &ObjectName) -> Result<Vec<u8>, VaultError> {
     Ok(store.get_range(name, bytes.saturating_sub(wanted)..bytes)?)
 }
 
-/// What points need, through the forwards. Of a point that lost packs, what can still be read counts.
+/// What points need, in the packs they name. Of a point that lost packs, what can still be read counts.
 pub(super) fn needs_of_points<'p>(
     vault: &Vault,
     points: impl IntoIterator<Item = &'p ListedPoint>,
-    forwards: &[Forward],
 ) -> Result<Needs, VaultError> {
     let mut by_machine: BTreeMap<MachineId, Vec<&PointHeader>> = BTreeMap::new();
     let mut needs = Needs::default();
@@ -249,11 +248,11 @@ pub(super) fn needs_of_points<'p>(
     for headers in by_machine.into_values() {
         needs.add(&needs_of(vault, headers)?);
     }
-    Ok(needs.forwarded(forwards))
+    Ok(needs)
 }
 
 /// The same of partial points. One that cannot be read is no root: whoever continues it checks every block.
-pub(super) fn needs_of_partials(vault: &Vault, partials: &[Point], forwards: &[Forward]) -> Result<Needs, VaultError> {
+pub(super) fn needs_of_partials(vault: &Vault, partials: &[Point]) -> Result<Needs, VaultError> {
     let mut needs = Needs::default();
     for partial in partials {
         match needs_of(vault, [&partial.header]) {
@@ -264,17 +263,18 @@ pub(super) fn needs_of_partials(vault: &Vault, partials: &[Point], forwards: &[F
             }
         }
     }
-    Ok(needs.forwarded(forwards))
+    Ok(needs)
 }
 
 impl Needs {
     /// The same with moved blocks where they are now.
-    fn forwarded(mut self, forwards: &[Forward]) -> Self {
-        for (old, forwards) in by_old(forwards) {
-            let Some(bitmap) = self.blocks.remove(&old) else { continue };
-            let moved = |block| forwards.iter().find_map(|f| f.block(block).map(|place| (f.new, place)));
-            for block in (0..bitmap.len() as u32 * 8).filter(|n| bitmap[*n as usize / 8] >> (n % 8) & 1 == 1) {
-                let (pack, block) = moved(block).unwrap_or((old, block));
+    pub(crate) fn followed(mut self, forwards: &Forwards) -> Self {
+        let moved: Vec<PackId> = self.blocks.keys().copied().filter(|pack| forwards.leave(*pack)).collect();
+        for old in moved {
+            let blocks: Vec<u32> = self.blocks_of(old).collect();
+            self.blocks.remove(&old);
+            for block in blocks {
+                let (pack, block) = forwards.follow(old, block);
                 self.add_block(pack, block);
             }
         }

@@ -12,6 +12,7 @@ mod error;
 mod live;
 mod parallel;
 mod plan;
+mod repack;
 mod replaced;
 mod retire;
 mod roots;
@@ -34,11 +35,29 @@ pub struct CollectOptions {
     pub now: Time,
     /// Requests in flight; 1 makes the order of effects certain.
     pub workers: usize,
+    /// Which packs are repacked, of those that are needed in part.
+    pub repack: RepackOptions,
+}
+
+/// When what is still needed of a pack is copied into another, so that the pack can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepackOptions {
+    /// Less than so many percent of a pack's sealed bytes are needed. 0 repacks nothing; at 50 no more is copied than is
+    /// given back.
+    pub below_percent: u8,
+    /// So many bytes are copied by one collection at most, out of the emptiest packs first.
+    pub bytes_max: u64,
+}
+
+impl Default for RepackOptions {
+    fn default() -> Self {
+        Self { below_percent: 50, bytes_max: 8 << 30 }
+    }
 }
 
 impl CollectOptions {
     /// The usual options at a moment.
     pub fn new(now: Time) -> Self {
-        Self { now, workers: parallel::WORKERS }
+        Self { now, workers: parallel::WORKERS, repack: RepackOptions::default() }
     }
 }

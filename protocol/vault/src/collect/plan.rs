@@ -3,12 +3,14 @@
 //! **Invariant**: packs are listed before sessions, sessions before segments, segments before points (C2): so the session
 //! of every listed pack is seen, and so is every point of a session that is seen as closed.
 
+use super::repack::{self, Sparse};
 use super::roots::{self, Roots};
 use super::sessions::{self, SessionKey, Sessions};
 use super::{CollectError, CollectOptions, Needs, live};
 use crate::id::{MachineId, PackId};
 use crate::pack::Area;
 use crate::record::config::Config;
+use crate::record::forward::Forwards;
 use crate::record::generation::Generation;
 use crate::record::segment;
 use crate::store::ObjectName;
@@ -39,6 +41,8 @@ pub struct Plan {
     pub garbage: Vec<StoredPack>,
     /// Packs that were decided to go and are still there.
     pub leftover: Vec<StoredPack>,
+    /// Packs of which so little is needed that it is copied, so that they can go.
+    pub sparse: Vec<Sparse>,
     /// All packs that lie there.
     pub packs: u64,
     /// Their bytes.
@@ -54,6 +58,8 @@ pub struct Plan {
     pub(super) machines: BTreeSet<MachineId>,
     pub(super) roots: HashSet<ObjectName>,
     pub(super) needs: Needs,
+    /// Packs that points name, and those where what they named there is now.
+    pub(super) met: HashSet<PackId>,
     pub(super) heads: Vec<crate::record::generation::Head>,
     pub(super) bad: Vec<(MachineId, u64)>,
     pub(super) forgets: u64,
@@ -66,9 +72,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Sealed bytes that would be given back.
+    /// Sealed bytes that would be given back, the packs included of which something is copied.
     pub fn garbage_bytes(&self) -> u64 {
-        self.garbage.iter().chain(&self.leftover).map(|pack| pack.bytes).sum()
+        let sparse = self.sparse.iter().map(|sparse| &sparse.pack);
+        self.garbage.iter().chain(&self.leftover).chain(sparse).map(|pack| pack.bytes).sum()
+    }
+
+    /// Sealed bytes that would be copied.
+    pub fn copied_bytes(&self) -> u64 {
+        self.sparse.iter().map(|sparse| sparse.live_bytes).sum()
     }
 }
 
@@ -79,6 +91,8 @@ struct ListedPack {
     /// Length of each block at rest.
     sealed: Box<[u32]>,
     writers: BTreeSet<SessionKey>,
+    /// A segment lists it that a generation vouches for.
+    verified: bool,
 }
 
 /// Reads the vault and finds what nothing needs. Needs `K_index` alone; writes nothing.
@@ -112,17 +126,19 @@ pub fn plan_as_if(
     if !stored.is_empty() && roots.heads.is_empty() && roots.partials.is_empty() && sessions.is_empty() {
         return Err(CollectError::NoPoints { packs: stored.len() });
     }
-    let mut needs = live::needs_of_points(vault, roots.points.iter(), &before.forwards)?;
-    let live_bytes = live_bytes(&needs, &listed);
+    let forwards = Forwards::of(&before);
+    let mut named = live::needs_of_points(vault, roots.points.iter())?;
+    let live_bytes = live_bytes(&named.clone().followed(&forwards), &listed);
     let (live_before, forgets_before) = before.figures;
     if roots.forgets == forgets_before && live_bytes < live_before - live_before / LIVE_FALLS_MAX {
         return Err(CollectError::LiveFell { before: live_before, now: live_bytes });
     }
-    needs.add(&live::needs_of_partials(vault, &roots.partials, &before.forwards)?);
+    named.add(&live::needs_of_partials(vault, &roots.partials)?);
     let mut plan = Plan {
         unfinished,
         garbage: Vec::new(),
         leftover: stored.iter().filter(|pack| gone.contains(&pack.id)).copied().collect(),
+        sparse: Vec::new(),
         packs: stored.len() as u64,
         pack_bytes: stored.iter().map(|pack| pack.bytes).sum(),
         points: roots.points.len() as u64,
@@ -131,7 +147,8 @@ pub fn plan_as_if(
         kept_for_sessions: 0,
         machines,
         roots: roots.names().cloned().collect(),
-        needs,
+        met: forwards.met_from(named.packs()),
+        needs: named.followed(&forwards),
         bad: roots::bad(&roots),
         forgets: roots.forgets,
         heads: roots.heads,
@@ -161,8 +178,18 @@ impl Plan {
         let cohort: HashSet<PackId> = self.before.unlisted.iter().copied().collect();
         let cohort_over = self.before.unlisted_sessions.iter().all(is_over);
         let (mut unlisted, mut writers) = (Vec::new(), HashSet::new());
+        let quarantine = vault.quarantine()?;
         for pack in stored {
-            if gone.contains(&pack.id) || undecided.contains(&pack.id) || self.needs.contains(pack.id) {
+            if gone.contains(&pack.id) || undecided.contains(&pack.id) {
+                continue;
+            }
+            if self.needs.contains(pack.id) {
+                let known = listed.get(&pack.id).filter(|known| known.writers.iter().all(is_over));
+                let sparse = known.and_then(|known| known.sparse(*pack, &self.needs, options));
+                if let Some(sparse) = sparse.filter(|_| !quarantine.holds(&pack.area.name(pack.id))) {
+                    writers.extend(listed.get(&pack.id).into_iter().flat_map(|known| known.writers.iter().copied()));
+                    self.sparse.push(sparse);
+                }
                 continue;
             }
             match listed.get(&pack.id) {
@@ -175,6 +202,7 @@ impl Plan {
                 None => unlisted.push(pack.id),
             }
         }
+        repack::choose(&mut self.sparse, &options.repack);
         if let Some((machine, session)) = sessions::hidden(vault, sessions, &writers, options.workers)? {
             return Err(CollectError::Shrunken { what: format!("w/{machine}/{session}/") });
         }
@@ -193,10 +221,25 @@ impl Plan {
     pub fn is_idle(&self) -> bool {
         !self.unfinished
             && self.garbage.is_empty()
+            && self.sparse.is_empty()
             && self.heads == self.before.heads
             && self.bad == self.before.bad
             && self.unlisted == self.before.unlisted
             && self.unlisted_sessions == self.before.unlisted_sessions
+    }
+}
+
+impl ListedPack {
+    /// The pack as one to be repacked, when so little of it is needed.
+    fn sparse(&self, pack: StoredPack, needs: &Needs, options: &CollectOptions) -> Option<Sparse> {
+        let bytes_of = |block: u32| self.sealed.get(block as usize).map(|bytes| u64::from(*bytes));
+        let blocks: Vec<u32> = needs.blocks_of(pack.id).collect();
+        // A point that names a block which no segment knows would lose it.
+        let live_bytes = blocks.iter().map(|block| bytes_of(*block)).sum::<Option<u64>>()?;
+        let all: u64 = self.sealed.iter().map(|bytes| u64::from(*bytes)).sum();
+        let little = pack.area == Area::Data && live_bytes * 100 < all * u64::from(options.repack.below_percent);
+        let (machine, _) = *self.writers.first()?;
+        little.then_some(Sparse { pack, blocks, live_bytes, machine, verified: self.verified })
     }
 }
 
@@ -238,19 +281,24 @@ fn list_packs(vault: &Vault) -> Result<Vec<StoredPack>, CollectError> {
 fn list_segments(vault: &Vault, generation: &Generation) -> Result<HashMap<PackId, ListedPack>, VaultError> {
     let mut packs: HashMap<PackId, ListedPack> = HashMap::new();
     let found = vault.segments(generation, None)?;
+    let verified: HashSet<&str> =
+        generation.verified_segments.iter().map(|(name, _)| segment::own_part(name)).collect();
     for problem in &found.problems {
         tracing::warn!(name = %problem.name, error = %problem.error, "An index segment cannot be read; its packs count as unlisted");
     }
     for segment in found.segments {
         let writer = (segment.machine, segment.session);
+        let is_verified = verified.contains(segment::own_part(segment.name(0).as_str()));
         for pack in segment.packs {
             let known = packs.entry(pack.id).or_insert_with(|| ListedPack {
                 area: pack.area,
                 bytes: pack.bytes,
                 sealed: pack.footer.blocks.iter().map(|block| block.sealed_bytes).collect(),
                 writers: BTreeSet::new(),
+                verified: false,
             });
             known.writers.insert(writer);
+            known.verified |= is_verified;
         }
     }
     Ok(packs)

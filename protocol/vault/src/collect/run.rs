@@ -6,9 +6,10 @@
 use super::plan::{Plan, StoredPack, plan};
 use super::roots::{self, Roots};
 use super::sessions::{self, Sessions};
-use super::{CollectError, CollectOptions, Needs, live, replaced, sweep};
+use super::{CollectError, CollectOptions, Needs, live, repack, replaced, sweep};
 use crate::crypto::random;
 use crate::id::{PackId, SessionId};
+use crate::record::forward::Forwards;
 use crate::record::generation::{Decision, Fence, Generation};
 use crate::store::ObjectName;
 use crate::vault::{Vault, VaultError};
@@ -34,6 +35,10 @@ pub struct CollectReport {
     pub packs_deleted: u64,
     /// Bytes of them.
     pub bytes_deleted: u64,
+    /// Packs of which little was needed, that gave way to copies of it.
+    pub packs_repacked: u64,
+    /// Sealed bytes of these copies.
+    pub bytes_copied: u64,
     /// Packs that were to go until somebody needed them again.
     pub spared: u64,
     /// Objects of forgotten points deleted.
@@ -78,15 +83,20 @@ fn collect(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Colle
         sweep::records(vault, &[], plan.before.horizon, &roots, &sessions, options, &mut report)?;
         return Ok(report);
     }
-    let next = plan.next(vault)?;
+    let mut next = plan.next(vault)?;
+    let moved = repack::run(vault, plan, options)?;
+    moved.tell(&mut next);
+    (report.packs_repacked, report.bytes_copied) = (moved.packs.len() as u64, moved.bytes);
     vault.publish(&next)?;
     report.generation = next.number;
-    let settled = settle(vault, &next, Some((&plan.needs, &plan.roots)), options)?;
+    let needs = plan.needs.clone().followed(&Forwards::of(&next));
+    let settled = settle(vault, &next, Some((&needs, &plan.roots)), options)?;
     report.fenced = settled.fenced;
     replaced::forget(vault, &settled.roots, &settled.sessions, options)?;
     let decided: HashSet<PackId> = settled.decision.packs.iter().copied().collect();
     report.spared = (next.tombstones.len() as u64).saturating_sub(decided.len() as u64);
-    let packs: Vec<StoredPack> = plan.garbage.iter().filter(|pack| decided.contains(&pack.id)).copied().collect();
+    let going = plan.garbage.iter().chain(&moved.packs);
+    let packs: Vec<StoredPack> = going.filter(|pack| decided.contains(&pack.id)).copied().collect();
     sweep::packs(vault, &packs, options, &mut report)?;
     // Who reads by the generation before finds what that generation still counted on.
     let replaced = &plan.before.replaced_segments;
@@ -100,6 +110,7 @@ impl Plan {
         let mut next = vault.succeed(self.before.clone())?;
         next.tombstones = self.garbage.iter().map(|pack| pack.id).collect();
         next.tombstones.sort_unstable();
+        next.forwards.retain(|forward| self.met.contains(&forward.old));
         next.dead.retain(|pack| self.mentioned.contains(pack));
         next.replaced_segments.retain(|name| self.segments.contains(name));
         next.verified_segments.retain(|(name, _)| self.segments.contains(name));
@@ -142,9 +153,10 @@ fn settle(
     let mut needs = seen.map(|(needs, _)| needs.clone()).unwrap_or_default();
     let is_new = |name: &ObjectName| seen.is_none_or(|(_, seen)| !seen.contains(name));
     let points = roots.points.iter().filter(|listed| is_new(listed.point.name()));
-    needs.add(&live::needs_of_points(vault, points, &generation.forwards)?);
+    let mut named = live::needs_of_points(vault, points)?;
     let partials: Vec<_> = roots.partials.iter().filter(|partial| is_new(partial.name())).cloned().collect();
-    needs.add(&live::needs_of_partials(vault, &partials, &generation.forwards)?);
+    named.add(&live::needs_of_partials(vault, &partials)?);
+    needs.add(&named.followed(&Forwards::of(generation)));
     let packs = generation.tombstones.iter().filter(|pack| !needs.contains(**pack)).copied().collect();
     let decision = vault.decide(&Decision { generation: generation.number, packs })?;
     Ok(Settled { decision, roots, sessions, fenced })

@@ -1,5 +1,6 @@
 //! `g/ f/ d/`: what a garbage collection publishes, fences and decides. Written by host or owner only.
 
+use super::forward::Forward;
 use crate::codec::{DecodeError, Reader, Time, Writer};
 use crate::crypto::{SigningKey, VerifyingKey};
 use crate::id::{MachineId, PackId, SessionId, VaultId};
@@ -43,35 +44,6 @@ pub struct Generation {
     pub unlisted: Vec<PackId>,
     /// The sessions that may have written them.
     pub unlisted_sessions: Vec<(MachineId, SessionId)>,
-}
-
-/// Blocks of a pack that were copied into another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forward {
-    /// The pack they were in.
-    pub old: PackId,
-    /// The pack they are in.
-    pub new: PackId,
-    /// The place of the first one in the new pack; the others follow in their order.
-    pub first: u32,
-    /// Which blocks of the old pack moved, as in a references leaf.
-    pub moved: Vec<u8>,
-}
-
-impl Forward {
-    /// Where a block of the old pack is now; none when it did not move.
-    pub fn block(&self, old: u32) -> Option<u32> {
-        if !bit(&self.moved, old) {
-            return None;
-        }
-        let before = (0..old).filter(|n| bit(&self.moved, *n)).count() as u32;
-        self.first.checked_add(before)
-    }
-}
-
-/// Whether bit `n`, from the lowest, is set.
-pub(crate) fn bit(bitmap: &[u8], n: u32) -> bool {
-    bitmap.get(n as usize / 8).is_some_and(|byte| byte >> (n % 8) & 1 == 1)
 }
 
 /// The end of a machine's chain as a collector saw it.
@@ -170,20 +142,6 @@ fn write_sessions(out: &mut Writer, tag: u64, sessions: &[(MachineId, SessionId)
             w.raw(machine.as_bytes()).raw(session.as_bytes());
         });
     });
-}
-
-impl Forward {
-    fn write(&self, w: &mut Writer) {
-        w.raw(self.old.as_bytes()).raw(self.new.as_bytes()).varint(self.first.into());
-        w.varint(self.moved.len() as u64 * 8).raw(&self.moved);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (old, new) = (PackId(r.array()?), PackId(r.array()?));
-        let first = r.varint_max(65_536)? as u32;
-        let bits = r.varint_max(65_536)? as usize;
-        Ok(Self { old, new, first, moved: r.take(bits.div_ceil(8))?.to_vec() })
-    }
 }
 
 impl Head {
@@ -395,8 +353,6 @@ mod tests {
         let name = Fence::name_of(3, SessionId([9; 16]));
         let bytes = fence.seal(keeper, &name, &maintenance);
         assert_eq!(Fence::open(keeper, &name, &bytes, maintenance.public()).unwrap(), fence);
-
-        assert_eq!([0, 1, 2].map(|n| generation.forwards[0].block(n)), [Some(4), None, Some(5)]);
 
         let decision = Decision { generation: 3, packs: vec![PackId([1; 32])] };
         let bytes = decision.seal(keeper, &maintenance);

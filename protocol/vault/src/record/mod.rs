@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod epoch;
+pub mod forward;
 pub mod generation;
 pub mod machine;
 pub mod partial;

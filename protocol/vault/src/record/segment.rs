@@ -11,6 +11,11 @@ use crate::store::ObjectName;
 /// Where segments lie.
 pub const PREFIX: &str = "i/";
 
+/// A segment's name without the generation it was written in.
+pub(crate) fn own_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
 /// A pack as a segment lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentPack {

@@ -3,11 +3,12 @@
 //! **Invariant**: a point that a collection spared is never called lost, and one it did not spare is never called sound.
 
 use super::{Health, Vault, VaultError};
-use crate::collect::{Needs, needs_of};
+use crate::collect::needs_of;
 use crate::id::{MachineId, PackId, SessionId};
-use crate::record::generation::{Forward, Generation};
+use crate::record::forward::Forwards;
+use crate::record::generation::Generation;
 use crate::record::point::{Point, PointHeader};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::OnceLock;
 
 /// Generations may follow each other while they are read; after this many the vault is too busy to judge.
@@ -67,8 +68,7 @@ impl<'a> Judge<'a> {
             }
         };
         let live = self.live()?;
-        let forwards = by_old(&self.generation.forwards);
-        let lost = needs.packs().any(|pack| !live.contains(&pack) && !is_moved(&needs, pack, &forwards));
+        let lost = needs.followed(&Forwards::of(&self.generation)).packs().any(|pack| !live.contains(&pack));
         Ok(if lost { Health::Lost } else { Health::Sound })
     }
 
@@ -121,19 +121,4 @@ fn fences_of(vault: &Vault) -> Result<BTreeMap<(MachineId, SessionId), u64>, Vau
         }
     }
     Ok(fenced)
-}
-
-/// Forwards by the pack the blocks were in.
-pub(crate) fn by_old(forwards: &[Forward]) -> HashMap<PackId, Vec<&Forward>> {
-    let mut by: HashMap<PackId, Vec<&Forward>> = HashMap::new();
-    for forward in forwards {
-        by.entry(forward.old).or_default().push(forward);
-    }
-    by
-}
-
-/// Whether every block that is needed of a pack is elsewhere, too.
-pub(crate) fn is_moved(needs: &Needs, pack: PackId, forwards: &HashMap<PackId, Vec<&Forward>>) -> bool {
-    let (Some(forwards), false) = (forwards.get(&pack), needs.meta.contains(&pack)) else { return false };
-    needs.blocks_of(pack).all(|block| forwards.iter().any(|forward| forward.block(block).is_some()))
 }

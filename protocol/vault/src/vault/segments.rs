@@ -113,12 +113,14 @@ impl Vault {
         Ok(problems)
     }
 
-    /// Writes a segment that a repair rebuilt from footers, signed with the maintenance key.
-    pub fn write_rebuilt(&self, segment: &Segment, generation: u64) -> Result<(), VaultError> {
+    /// Writes a segment that a repair rebuilt from footers, or that lists what a collection moved, signed with the
+    /// maintenance key; answers its name and hash.
+    pub fn write_rebuilt(&self, segment: &Segment, generation: u64) -> Result<(ObjectName, [u8; 32]), VaultError> {
         let maintenance = self.maintenance("rebuilding the index")?;
         let name = segment.name(generation);
-        self.store.put_same(&name, &segment.seal_by(self.id(), &name, &self.keys, &maintenance))?;
-        Ok(())
+        let bytes = segment.seal_by(self.id(), &name, &self.keys, &maintenance);
+        self.store.put_same(&name, &bytes)?;
+        Ok((name, *blake3::hash(&bytes).as_bytes()))
     }
 
     /// The segments of the listing that count, in its order, and why.

@@ -4,15 +4,17 @@ use crate::lab::{Lab, NOW, back_up, collect_in, later, noise, packs, state};
 use nightkeep_simulation::{Fault, FaultyStore};
 use nightkeep_vault::store::{MemoryStore, Store};
 
-/// Two machines that share a file; one of two points of the first machine is forgotten.
+/// Two machines that share a file; one of two points of the first machine is forgotten. Of one pack little is needed then:
+/// a small file beside a large one that is gone.
 pub(crate) fn vault_with_garbage() -> Lab {
     let mut lab = Lab::new();
-    let shared = noise(300_000, 1);
-    lab.write("a", &state(&[("shared", shared.clone()), ("old", noise(400_000, 2))]));
+    let (shared, small, gone) = (noise(300_000, 1), noise(40_000, 6), noise(132_000, 7));
+    let old = noise(400_000, 2);
+    lab.write("a", &state(&[("shared", shared.clone()), ("old", old), ("small", small.clone()), ("z-gone", gone)]));
     lab.back_up("a");
     lab.write("b", &state(&[("shared", shared.clone()), ("own", noise(150_000, 3))]));
     lab.back_up("b");
-    lab.write("a", &state(&[("shared", shared), ("new", noise(250_000, 4))]));
+    lab.write("a", &state(&[("shared", shared), ("new", noise(250_000, 4)), ("small", small)]));
     lab.back_up("a");
     lab.forget("a", 1);
     lab
@@ -30,10 +32,12 @@ fn what_a_forgotten_point_alone_needed_is_deleted_and_everything_else_stays() {
     let report = lab.collect();
     assert!(report.packs_deleted >= 2, "{report:?}");
     assert_eq!(report.points_deleted, 1);
-    assert_eq!(packs(&lab.store), before - report.packs_deleted as usize);
+    assert_eq!((report.packs_repacked, report.bytes_copied / 1000), (1, 40), "{report:?}");
+    assert_eq!(packs(&lab.store), before - report.packs_deleted as usize + 1);
     assert_eq!(lab.assert_whole(&lab.store, "after the collection"), 2);
     // The next one finds nothing, and a backup builds on what is there.
-    assert_eq!(lab.collect().packs_deleted, 0);
+    let next = lab.collect();
+    assert_eq!((next.packs_deleted, next.packs_repacked), (0, 0));
     assert_eq!(lab.back_up("a").totals.bytes_new, 0);
     assert_eq!(lab.assert_whole(&lab.store, "after the next backup"), 3);
 }
@@ -53,7 +57,8 @@ fn scenario_10_a_collector_killed_at_any_effect_is_finished_by_the_next() {
             let story = format!("{fault:?} at effect {at} of {effects}");
             let store = lab.fork();
             let outcome = collect_in(&lab.keeper(FaultyStore::failing(store.clone(), at, fault)), NOW);
-            assert!(outcome.is_err(), "{story}");
+            // Storage that takes no copies, or no segment that lists them, still gets rid of what nobody needs.
+            assert!(outcome.is_err() || fault == Fault::Full && at <= 2, "{story}");
             assert_eq!(lab.assert_whole(&store, &story), 2, "{story}");
             // A machine backs up before anybody finished the collection, and after.
             let between = store.clone();

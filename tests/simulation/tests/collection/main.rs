@@ -6,5 +6,6 @@ mod crashes;
 mod interleavings;
 mod lab;
 mod listings;
+mod repacking;
 mod retention;
 mod scenarios;
