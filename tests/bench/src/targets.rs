@@ -22,6 +22,10 @@ enum Beside {
     Peak,
     /// Our objects.
     Objects,
+    /// Our seconds.
+    Seconds,
+    /// Our seconds with our own of another operation.
+    Operation(&'static str),
 }
 
 struct Target(&'static str, &'static str, Beside, f64);
@@ -53,6 +57,8 @@ const TARGETS: &[Target] = &[
     Target("random", "first", Beside::Time("b3sum+cp+sync"), 1.3),
     Target("image", "writes", Beside::QuickestPeer, 0.5),
     Target("image", "writes", Beside::FewestBytes, 1.5),
+    Target("points", "prune", Beside::Seconds, 10.0),
+    Target("points", "backup beside", Beside::Operation("backup alone"), 1.1),
 ];
 
 /// Prints every target of the workloads that ran.
@@ -92,6 +98,11 @@ impl Target {
                 bytes(samples.peers(self.0, self.1).filter_map(|(_, peer)| peer.added).min()),
             ),
             Beside::Peak => ("peak memory, MiB".into(), Some(peak_mib(ours))),
+            Beside::Seconds => ("wall time, s".into(), ours.seconds()),
+            Beside::Operation(operation) => {
+                let other = samples.get(self.0, operation, "nightkeep").and_then(Sample::seconds);
+                (format!("wall time / {operation}"), seconds(other))
+            }
             Beside::Objects => ("objects".into(), ours.stored.map(|(_, objects)| objects as f64)),
         }
     }

@@ -1,8 +1,9 @@
 //! A collector, from its survey to its deletions (FORMAT.md, "Collection").
 
 use crate::Collection;
+use crate::moves::Move;
 use crate::properties::is_bad;
-use crate::state::{Collector, Packs, PointState, Seen, Sessions, State, WriterStep, own};
+use crate::state::{Collector, Generation, Packs, PointState, Seen, Sessions, State, WriterStep, own};
 use crate::writer::{chain, usable};
 
 /// What a collector does with one request.
@@ -18,6 +19,10 @@ pub enum CollectorAction {
     SurveyForOne,
     /// The same, to tombstone nothing.
     SurveyForNone,
+    /// The same, to tombstone one pack that is needed, and is to be copied first.
+    SurveyToMove,
+    /// Puts the copy and the segment that lists it.
+    Copy,
     /// Puts the next generation; the first one wins.
     Publish,
     /// Lists the sessions.
@@ -35,6 +40,9 @@ pub enum CollectorAction {
 pub(crate) fn actions(model: &Collection, state: &State, number: u8, mut push: impl FnMut(CollectorAction)) {
     match state.collectors[usize::from(number)] {
         Collector::Idle => idle_actions(model, state, push),
+        Collector::Surveyed { moved: Some(Move { copy: 0, .. }), .. } if model.rules.copies_first => {
+            push(CollectorAction::Copy)
+        }
         Collector::Surveyed { .. } => push(CollectorAction::Publish),
         Collector::Published { .. } => push(CollectorAction::ListSessions),
         Collector::Listed { .. } => push(CollectorAction::Fence),
@@ -60,6 +68,9 @@ fn idle_actions(model: &Collection, state: &State, mut push: impl FnMut(Collecto
         if model.scope.moods {
             push(CollectorAction::SurveyForNone);
         }
+        if model.scope.moves && state.has_room_for_a_copy() && movable(model, state) != 0 {
+            push(CollectorAction::SurveyToMove);
+        }
     }
     if newest.decision.is_some_and(|packs| packs & state.stored != 0) {
         push(CollectorAction::Resume);
@@ -79,10 +90,25 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
             let tombstones = if action == CollectorAction::Survey { all } else { lowest(all) };
             let tombstones = if action == CollectorAction::SurveyForNone { 0 } else { tombstones };
             state.took_running |= tombstones & packs_of_backups(model, state) != 0;
-            Collector::Surveyed { on: state.newest, tombstones, seen: see(model, state) }
+            survey(model, state, tombstones, None)
         }
-        (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen }) => {
-            publish(state, on, tombstones, seen)
+        (CollectorAction::SurveyToMove, _) => {
+            let old = lowest(movable(model, state));
+            state.took_running |= old & packs_of_backups(model, state) != 0;
+            survey(model, state, old, Some(Move { old, copy: 0 }))
+        }
+        (
+            CollectorAction::Copy,
+            Collector::Surveyed { on, tombstones, seen, moved: Some(Move { old, .. }), forwards },
+        ) => {
+            let copy = state.copy(old);
+            // Without room for a copy nothing is moved.
+            let (moved, tombstones) = if copy == 0 { (None, 0) } else { (Some(Move { old, copy }), tombstones) };
+            Collector::Surveyed { on, tombstones, seen, moved, forwards }
+        }
+        (CollectorAction::Publish, Collector::Surveyed { on, .. }) if state.newest != on => Collector::Idle,
+        (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen, moved, forwards }) => {
+            publish(state, on + 1, Generation { tombstones, seen, moved, forwards, ..Generation::default() })
         }
         (CollectorAction::ListSessions, Collector::Published { generation }) => {
             Collector::Listed { generation, sessions: to_fence(model, state) }
@@ -93,7 +119,7 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
         }
         (CollectorAction::ListAgain, Collector::Fenced { generation }) => {
             let tombstones = state.generations[usize::from(generation)].tombstones;
-            let roots = if model.rules.lists_twice { state.roots(model.rules.roots_partials) } else { 0 };
+            let roots = if model.rules.lists_twice { needed(model, state, generation) } else { 0 };
             Collector::Chose { generation, packs: tombstones & !roots }
         }
         (CollectorAction::Decide, Collector::Chose { generation, packs }) => decide(model, state, generation, packs),
@@ -105,13 +131,35 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
 
 /// What a survey tombstones: stored, not yet given up by an earlier decision, needed by nobody, of no open session.
 fn garbage(model: &Collection, state: &State) -> Packs {
+    free(model, state) & !needed(model, state, state.newest)
+}
+
+/// What may be copied and then go: the same, but needed by somebody.
+fn movable(model: &Collection, state: &State) -> Packs {
+    free(model, state) & needed(model, state, state.newest)
+}
+
+/// What points and partials need, where a generation's forwards lead.
+fn needed(model: &Collection, state: &State, generation: u8) -> Packs {
+    let named = state.roots(model.rules.roots_partials);
+    if model.rules.follows_forwards { state.followed(generation, named) } else { named }
+}
+
+/// Stored, not yet given up by an earlier decision, of no open session.
+fn free(model: &Collection, state: &State) -> Packs {
     let live = state.stored & usable(model, state, state.newest);
     let spared = match (model.rules.spares_open, model.rules.spares_fenced) {
         (true, true) => state.open() & !state.silent,
         (true, false) => state.open() & !state.silent & !state.fenced(),
         (false, _) => 0,
     };
-    live & !state.roots(model.rules.roots_partials) & !packs_of(model, spared)
+    live & !packs_of(model, spared)
+}
+
+fn survey(model: &Collection, state: &State, tombstones: Packs, moved: Option<Move>) -> Collector {
+    let named = state.roots(model.rules.roots_partials);
+    let forwards = if model.rules.keeps_forwards { state.forwards_from(state.newest, named) } else { 0 };
+    Collector::Surveyed { on: state.newest, tombstones, seen: see(model, state), moved, forwards }
 }
 
 fn packs_of(model: &Collection, sessions: Sessions) -> Packs {
@@ -139,14 +187,11 @@ fn see(model: &Collection, state: &State) -> Seen {
     seen
 }
 
-fn publish(state: &mut State, on: u8, tombstones: Packs, seen: Seen) -> Collector {
-    if state.newest != on {
-        return Collector::Idle;
-    }
-    state.newest = on + 1;
-    let generation = &mut state.generations[usize::from(state.newest)];
-    (generation.tombstones, generation.seen) = (tombstones, seen);
-    Collector::Published { generation: state.newest }
+fn publish(state: &mut State, number: u8, generation: Generation) -> Collector {
+    let own = if generation.moved.is_some() { 1 << number } else { 0 };
+    state.newest = number;
+    state.generations[usize::from(number)] = Generation { forwards: generation.forwards | own, ..generation };
+    Collector::Published { generation: number }
 }
 
 fn to_fence(model: &Collection, state: &State) -> Sessions {

@@ -4,6 +4,7 @@
 //! its actions, a put of a recovery point may arrive at any later time, and nobody reads a clock.
 
 mod collector;
+mod moves;
 mod properties;
 mod rules;
 mod run;
@@ -11,6 +12,7 @@ mod state;
 mod writer;
 
 pub use collector::CollectorAction;
+pub use moves::Move;
 pub use properties::{FLAGGED, GREEDY, TRUSTED};
 pub use rules::{Rules, Scope};
 pub use run::{Outcome, check, follow, holds};

@@ -19,6 +19,10 @@ pub(crate) fn all() -> Vec<Property<Collection>> {
         Property::sometimes("garbage goes while a point stays", |_, state: &State| {
             state.deleted != 0 && state.points.iter().any(|point| point.state == PointState::Trusted)
         }),
+        Property::sometimes("a pack that a point names is gone, and its copy is there", |_, state: &State| {
+            let named = state.roots(false);
+            named & state.deleted != 0 && !state.missing(named)
+        }),
         Property::sometimes("a fenced backup ends trusted in its second session", |_, state: &State| {
             state.writers.iter().any(|writer| writer.attempt == 1 && writer.step == WriterStep::Trusts)
         }),
@@ -29,8 +33,8 @@ pub(crate) fn all() -> Vec<Property<Collection>> {
 }
 
 fn trusted_points_are_whole(state: &State) -> bool {
-    let is_whole = |point: &Point| point.state != PointState::Trusted || point.packs & !state.stored == 0;
-    state.points.iter().all(is_whole) && state.old_point.is_none_or(|packs| packs & !state.stored == 0)
+    let is_whole = |point: &Point| point.state != PointState::Trusted || !state.missing(point.packs);
+    state.points.iter().all(is_whole) && state.old_point.is_none_or(|packs| !state.missing(packs))
 }
 
 fn damaged_points_are_recognised(model: &Collection, state: &State) -> bool {
@@ -41,7 +45,7 @@ fn damaged_points_are_recognised(model: &Collection, state: &State) -> bool {
 }
 
 fn lacks(state: &State, session: u8) -> bool {
-    state.points[usize::from(session)].packs & !state.stored != 0
+    state.missing(state.points[usize::from(session)].packs)
 }
 
 /// The reader rule of FORMAT.md, "Collection".
@@ -54,5 +58,5 @@ pub(crate) fn is_bad(model: &Collection, state: &State, session: u8) -> bool {
     let is_new = point.sequence > newest.seen.heads[usize::from(model.scope.writer(session))];
     let is_below = model.rules.minds_horizon && point.base + 1 < state.horizon(&model.scope);
     let is_suspect = state.is_fenced_after(&model.scope, session, point.base) || is_below && is_new;
-    is_suspect && point.packs & (state.dead() | newest.decision.unwrap_or(0)) != 0
+    is_suspect && state.followed(state.newest, point.packs) & (state.dead() | newest.decision.unwrap_or(0)) != 0
 }

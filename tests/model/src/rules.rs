@@ -37,6 +37,12 @@ pub struct Rules {
     pub inherits: bool,
     /// Partial points are roots as points are.
     pub roots_partials: bool,
+    /// A copy is durable before a generation says that its original may go.
+    pub copies_first: bool,
+    /// A collector looks for what points need where the forwards lead.
+    pub follows_forwards: bool,
+    /// A generation carries on the forwards that lead on from what points name.
+    pub keeps_forwards: bool,
 }
 
 impl Rules {
@@ -58,6 +64,9 @@ impl Rules {
         sweeps_what_is_minded: true,
         inherits: true,
         roots_partials: true,
+        copies_first: true,
+        follows_forwards: true,
+        keeps_forwards: true,
     };
 }
 
@@ -88,6 +97,8 @@ pub struct Scope {
     pub silences: bool,
     /// Whether a collector may tombstone one pack or nothing though there is more.
     pub moods: bool,
+    /// Whether a collector may copy a pack that is needed, so that it can go.
+    pub moves: bool,
     /// Whether processes keep their numbers, so that a written trace can be followed.
     pub is_trace: bool,
 }
@@ -107,6 +118,7 @@ impl Scope {
         restarts: false,
         silences: false,
         moods: false,
+        moves: false,
         is_trace: false,
     };
 

@@ -2,9 +2,10 @@
 //!
 //! **Invariant**: small enough to copy, and ordered, so that equal situations have one canonical form.
 
+use crate::moves::{COPIES_MAX, Move};
 use crate::rules::{Rules, Scope};
 
-/// A set of packs, one bit each: first the contested ones, from [`OWN`] on what each session uploaded.
+/// A set of packs, one bit each: first the contested ones, from [`OWN`] on what each session uploaded, then copies.
 pub type Packs = u16;
 /// A set of sessions, one bit each.
 pub(crate) type Sessions = u8;
@@ -63,6 +64,10 @@ pub struct Generation {
     pub decision: Option<Packs>,
     /// What the survey before it saw of every machine.
     pub seen: Seen,
+    /// What it moved.
+    pub moved: Option<Move>,
+    /// The generations, one bit each, whose moves it says are to be followed.
+    pub forwards: u8,
 }
 
 /// The points a survey saw.
@@ -123,6 +128,10 @@ pub enum Collector {
         tombstones: Packs,
         /// The points.
         seen: Seen,
+        /// A pack that is needed and may go once it is copied.
+        moved: Option<Move>,
+        /// Earlier generations whose moves must still be followed.
+        forwards: u8,
     },
     /// The generation exists, by this collector or another.
     Published {
@@ -186,6 +195,8 @@ pub struct State {
     pub partials: Sessions,
     /// The point of each session.
     pub points: [Point; SESSIONS_MAX],
+    /// What each copy is a copy of.
+    pub copies: [Packs; COPIES_MAX],
     /// What the old point needs, until it is forgotten.
     pub old_point: Option<Packs>,
     /// Whether a survey ever took a running backup's own packs; only to ask about.
@@ -284,6 +295,7 @@ impl State {
             seen.heads.swap(one.into(), other.into());
             Seen { bad: sessions(seen.bad), ..seen }
         };
+        let swapped_move = |moved: Move| Move { old: packs(moved.old), copy: moved.copy };
         state.writers.swap(one.into(), other.into());
         for writer in &mut state.writers {
             writer.packs = packs(writer.packs);
@@ -291,9 +303,13 @@ impl State {
         for collector in &mut state.collectors {
             *collector = match *collector {
                 Collector::Idle => Collector::Idle,
-                Collector::Surveyed { on, tombstones, seen: by } => {
-                    Collector::Surveyed { on, tombstones: packs(tombstones), seen: seen(by) }
-                }
+                Collector::Surveyed { on, tombstones, seen: by, moved, forwards } => Collector::Surveyed {
+                    on,
+                    tombstones: packs(tombstones),
+                    seen: seen(by),
+                    moved: moved.map(swapped_move),
+                    forwards,
+                },
                 Collector::Published { generation } => Collector::Published { generation },
                 Collector::Listed { generation, sessions: set } => {
                     Collector::Listed { generation, sessions: sessions(set) }
@@ -309,6 +325,7 @@ impl State {
             generation.fenced = sessions(generation.fenced);
             generation.decision = generation.decision.map(packs);
             generation.seen = seen(generation.seen);
+            generation.moved = generation.moved.map(swapped_move);
         }
         for attempt in 0..scope.attempts {
             let (one, other) = (scope.session(one, attempt), scope.session(other, attempt));
@@ -318,6 +335,7 @@ impl State {
             point.packs = packs(point.packs);
         }
         (state.stored, state.deleted) = (packs(state.stored), packs(state.deleted));
+        state.copies = state.copies.map(packs);
         state.registered = sessions(state.registered);
         state.closed = sessions(state.closed);
         state.successors = sessions(state.successors);

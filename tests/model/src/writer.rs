@@ -120,8 +120,11 @@ fn upload(model: &Collection, state: &mut State, number: u8, session: u8) {
     let wanted = state.contested(&model.scope);
     let before = model.scope.session(number, 0)..session;
     let inherited = before.fold(0, |all, session| all | own(session)) & state.stored;
-    let reused = (wanted | inherited) & usable(model, state, writer.base);
-    let is_complete = wanted & !reused == 0 && reused & inherited != 0;
+    let usable = usable(model, state, writer.base);
+    let reused = (wanted | inherited) & usable;
+    // What moved is found by its content, in its copy.
+    let reused = reused | state.copies_of((wanted | inherited) & !reused) & usable;
+    let is_complete = wanted & !state.contents(reused) == 0 && reused & inherited != 0;
     let uploaded = if is_complete { 0 } else { own(session) };
     state.stored |= uploaded;
     let writer = &mut state.writers[usize::from(number)];

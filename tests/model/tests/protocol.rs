@@ -3,8 +3,11 @@
 
 use nightkeep_model::{Collection, Rules, Scope, check};
 
+const MOVED: &str = "a pack that a point names is gone, and its copy is there";
+
 /// Every state is looked at, nothing is violated, and what should be possible is.
 fn holds(story: &str, scope: Scope, never_met: &[&str]) {
+    let never_met: Vec<&str> = if scope.moves { never_met.to_vec() } else { [&[MOVED], never_met].concat() };
     let outcome = check(Collection { rules: Rules::ALL, scope }, 2);
     println!("{story}: {outcome}");
     assert!(outcome.violation.is_none(), "{story}: {outcome}");
@@ -49,4 +52,12 @@ fn fences_that_are_kept_no_more() {
     holds("horizon 1 of 3 generations", scope, &[]);
     holds("horizon 0 of 3 generations", Scope { kept: 0, ..scope }, &[]);
     holds("horizon 0, restarts", Scope { kept: 0, restarts: true, ..scope }, &[]);
+}
+
+#[test]
+fn packs_that_are_copied_so_that_they_can_go() {
+    let one = Scope { old_point: true, moves: true, moods: true, ..Scope::SMALLEST };
+    holds("moves", Scope { silences: true, restarts: true, ..one }, &[]);
+    holds("moves, 2 collectors", Scope { collectors: 2, ..one }, &[]);
+    holds("moves twice, fences kept for one generation", Scope { generations: 3, kept: 1, silences: true, ..one }, &[]);
 }

@@ -96,6 +96,27 @@ fn a_successor_that_closes_its_predecessor_at_once_is_robbed() {
     falls(Rules { inherits: false, ..Rules::ALL }, SCOPE, &[GREEDY]);
 }
 
+/// A point that needs a pack, which a collector may move.
+const MOVING: Scope = Scope { old_point: true, moves: true, ..Scope::SMALLEST };
+
+#[test]
+fn a_collector_that_publishes_a_move_before_the_copy_is_durable_loses() {
+    falls(Rules { copies_first: false, ..Rules::ALL }, MOVING, LOSS);
+}
+
+#[test]
+fn a_collector_that_does_not_follow_forwards_loses_nothing_and_gives_nothing_back() {
+    let rules = Rules { follows_forwards: false, ..Rules::ALL };
+    let outcome = check(Collection { rules, scope: MOVING }, 1);
+    assert!(outcome.violation.is_none(), "{outcome}");
+    assert_eq!(outcome.never_met[0], "a pack that a point names is gone, and its copy is there");
+}
+
+#[test]
+fn a_generation_that_drops_forwards_that_a_point_needs_loses() {
+    falls(Rules { keeps_forwards: false, ..Rules::ALL }, MOVING, LOSS);
+}
+
 /// Duplicacy 8985: of two concurrent backups of one client the first to end vouches for the other.
 #[test]
 fn scenario_08_a_collector_that_takes_a_machines_newer_point_for_the_end_of_its_older_session_loses() {

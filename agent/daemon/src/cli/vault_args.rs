@@ -216,6 +216,9 @@ pub(crate) struct PruneArgs {
     /// Do not put recovery points whose time is over into the trash
     #[arg(long)]
     pub(crate) keep_expired: bool,
+    /// Copy what is needed out of packs of which less is needed, so that they can go; 0 copies nothing
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) repack_below: u8,
     /// Give the space back at once; a vault on a disk otherwise keeps what was deleted for 7 days
     #[arg(long)]
     pub(crate) now: bool,

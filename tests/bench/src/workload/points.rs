@@ -3,14 +3,15 @@
 use super::{operate, text_archive, warm};
 use crate::tool::Tool;
 use crate::{Bench, measure, tree};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::Write;
-use std::process::Stdio;
 
 const NAME: &str = "points";
 const POINTS: u64 = 1_000;
 /// Of a thousand recovery points, so many are forgotten.
 const FORGOTTEN_PERCENT: u64 = 90;
+/// So often the backup runs alone that then runs beside the prune.
+const ALONE: usize = 3;
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let Some(tool) = bench.tools.iter().find(|tool| matches!(tool, Tool::Nightkeep(_))).cloned() else {
@@ -32,28 +33,29 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         let done: serde_json::Value = serde_json::from_str(output.lines().last().context("no last line")?)?;
         points.push(done["recovery_point"].as_str().context("no recovery point")?.to_owned());
     }
-    let alone = operate(bench, (NAME, "backup alone"), &tool, &repository.backup(&other, ""))?.0.seconds();
+    operate(bench, (NAME, "other first"), &tool, &repository.backup(&other, ""))?;
+    // Every file is read and compared again, alone and then while the space is given back.
+    let touch = || measure::shell("find . -exec touch {} + && sync", &other);
+    for _ in 0..ALONE {
+        touch()?;
+        operate(bench, (NAME, "backup alone"), &tool, &repository.backup(&other, ""))?;
+    }
     let keep = points.len() - (points.len() as u64 * FORGOTTEN_PERCENT / 100) as usize;
     let mut forget = repository.ours("forget");
     forget.args(&points[..points.len() - keep]);
     operate(bench, (NAME, "forget"), &tool, &forget)?;
-    // Every file of the other tree is read and compared again while the space is given back.
-    measure::shell("find . -exec touch {} +", &other)?;
-    let mut beside = repository.backup(&other, "").stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let start = std::time::Instant::now();
+    touch()?;
     let before = repository.stored()?.0;
-    let mut prune = repository.ours("prune");
+    let (backup, mut prune) = (repository.backup(&other, ""), repository.ours("prune"));
     prune.args(["--keep-trash", "0", "--keep-expired", "--now"]);
-    let (sample, _) = operate(bench, (NAME, "prune"), &tool, &prune)?;
+    let beside = std::thread::scope(|scope| -> Result<_> {
+        let beside = scope.spawn(|| measure::run(&backup));
+        operate(bench, (NAME, "prune"), &tool, &prune)?;
+        beside.join().map_err(|_| anyhow!("the thread that ran the backup beside the prune failed"))?
+    })?;
+    bench.samples.row(NAME, "backup beside", tool.name()).costs.push(beside.0);
     let freed = before.saturating_sub(repository.stored()?.0) >> 20;
-    if !beside.wait()?.success() {
-        bail!("the backup beside the prune failed");
-    }
-    sample.note = format!(
-        "a backup beside it took {:.1} s (first time and alone {:.1} s); {freed} MiB less in objects",
-        start.elapsed().as_secs_f64(),
-        alone.unwrap_or_default()
-    );
+    bench.samples.row(NAME, "prune", tool.name()).note = format!("{freed} MiB less in objects");
     operate(bench, (NAME, "check"), &tool, &repository.check().context("we can check")?)?;
     Ok(())
 }

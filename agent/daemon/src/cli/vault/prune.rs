@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use nightkeep_rules::retention::{Rules, explain};
 use nightkeep_vault::codec::Time;
-use nightkeep_vault::collect::{self, CollectError, CollectOptions, CollectReport, Plan, RetireOptions, Retirement};
+use nightkeep_vault::collect::{
+    self, CollectError, CollectOptions, CollectReport, Plan, RepackOptions, RetireOptions, Retirement,
+};
 use nightkeep_vault::record::config::Custody;
 use nightkeep_vault::vault::Vault;
 use nightkeep_wire::plan::Retention;
@@ -35,6 +37,8 @@ struct Document {
     live_bytes: u64,
     packs_deleted: u64,
     bytes_deleted: u64,
+    packs_repacked: u64,
+    bytes_copied: u64,
     packs_kept_for_sessions: u64,
     sessions_fenced: u64,
     trash_bytes_freed: u64,
@@ -54,6 +58,8 @@ pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
     let vault = open::owner(&args.vault, globals)?;
     let now = init::now();
+    let repack = RepackOptions { below_percent: args.repack_below, ..RepackOptions::default() };
+    let options = CollectOptions { repack, ..CollectOptions::new(now) };
     let retirement = plan_retirement(&vault, args, now)?;
     let mut document = Document {
         event: "prune",
@@ -64,6 +70,8 @@ pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
         live_bytes: 0,
         packs_deleted: 0,
         bytes_deleted: 0,
+        packs_repacked: 0,
+        bytes_copied: 0,
         packs_kept_for_sessions: 0,
         sessions_fenced: 0,
         trash_bytes_freed: 0,
@@ -72,11 +80,10 @@ pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
     };
     if args.dry_run {
         let forgotten: HashSet<_> = retirement.forget.iter().map(|listed| listed.point.name().clone()).collect();
-        let plan = collect::plan_as_if(&vault, &CollectOptions::new(now), &forgotten).map_err(failure)?;
+        let plan = collect::plan_as_if(&vault, &options, &forgotten).map_err(failure)?;
         document.planned(&plan);
     } else {
         retirement.run(&vault, now)?;
-        let options = CollectOptions::new(now);
         let plan = collect::plan(&vault, &options).map_err(failure)?;
         document.packs_kept_for_sessions = plan.kept_for_sessions;
         let report = collect::run(&vault, plan, &options).map_err(failure)?;
@@ -141,8 +148,10 @@ impl Document {
     fn planned(&mut self, plan: &Plan) {
         self.points = plan.points;
         self.live_bytes = plan.live_bytes;
-        self.packs_deleted = (plan.garbage.len() + plan.leftover.len()) as u64;
+        self.packs_deleted = (plan.garbage.len() + plan.leftover.len() + plan.sparse.len()) as u64;
         self.bytes_deleted = plan.garbage_bytes();
+        self.packs_repacked = plan.sparse.len() as u64;
+        self.bytes_copied = plan.copied_bytes();
         self.packs_kept_for_sessions = plan.kept_for_sessions;
         self.generation = plan.before.number;
     }
@@ -152,6 +161,8 @@ impl Document {
         self.live_bytes = report.live_bytes;
         self.packs_deleted = report.packs_deleted;
         self.bytes_deleted = report.bytes_deleted;
+        self.packs_repacked = report.packs_repacked;
+        self.bytes_copied = report.bytes_copied;
         self.sessions_fenced = report.fenced;
         self.generation = report.generation;
     }
@@ -176,6 +187,13 @@ fn tell(document: &Document, json: bool) {
         text::count(document.points),
         text::bytes(document.live_bytes),
     ));
+    if document.packs_repacked > 0 {
+        output::line(format_args!(
+            "of {} of them little was needed: {} {were} copied to new packs",
+            text::count(document.packs_repacked),
+            text::bytes(document.bytes_copied),
+        ));
+    }
     if document.packs_kept_for_sessions > 0 {
         let kept = text::count(document.packs_kept_for_sessions);
         output::note(format_args!("{kept} packs are kept: the runs that wrote them may still be at work"));
