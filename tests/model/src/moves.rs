@@ -47,8 +47,8 @@ impl State {
 
     /// Packs of a point that are neither where it says nor where the newest forwards lead.
     pub(crate) fn missing(&self, packs: Packs) -> bool {
-        let each = (0..Packs::BITS).map(|bit| 1 << bit).filter(|bit: &Packs| packs & bit != 0);
-        each.into_iter().any(|pack| (pack | self.followed(self.newest, pack)) & self.stored == 0)
+        let mut each = (0..Packs::BITS).map(|bit| 1 << bit).filter(|bit: &Packs| packs & bit != 0);
+        each.any(|pack| (pack | self.followed(self.newest, pack)) & self.stored == 0)
     }
 
     /// Makes a copy of a pack; its bit, or 0 when there is no room for it.

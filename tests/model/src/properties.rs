@@ -19,9 +19,8 @@ pub(crate) fn all() -> Vec<Property<Collection>> {
         Property::sometimes("garbage goes while a point stays", |_, state: &State| {
             state.deleted != 0 && state.points.iter().any(|point| point.state == PointState::Trusted)
         }),
-        Property::sometimes("a pack that a point names is gone, and its copy is there", |_, state: &State| {
-            let named = state.roots(false);
-            named & state.deleted != 0 && !state.missing(named)
+        Property::sometimes("what a point names is gone, and its copy is there", |_, state: &State| {
+            state.old_point.is_some_and(|named| named & state.deleted != 0 && !state.missing(named))
         }),
         Property::sometimes("a fenced backup ends trusted in its second session", |_, state: &State| {
             state.writers.iter().any(|writer| writer.attempt == 1 && writer.step == WriterStep::Trusts)

@@ -3,7 +3,7 @@
 
 use nightkeep_model::{Collection, Rules, Scope, check};
 
-const MOVED: &str = "a pack that a point names is gone, and its copy is there";
+const MOVED: &str = "what a point names is gone, and its copy is there";
 
 /// Every state is looked at, nothing is violated, and what should be possible is.
 fn holds(story: &str, scope: Scope, never_met: &[&str]) {

@@ -118,34 +118,57 @@ pub fn copy_of(store: &MemoryStore) -> MemoryStore {
     copy
 }
 
-/// A store in memory that lets something else happen just before the n-th write.
+/// A store in memory that lets something else happen just before the n-th write, or the first read of some objects.
 pub struct AtEffect {
     inner: MemoryStore,
-    at: u64,
-    writes: AtomicU64,
+    before: Before,
+    counted: AtomicU64,
     happens: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Before which effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Write(u64),
+    ReadBelow(&'static str),
 }
 
 impl AtEffect {
     /// `happens` runs before write number `at`, from 1.
     pub fn new(inner: MemoryStore, at: u64, happens: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { inner, at, writes: AtomicU64::new(0), happens: Box::new(happens) }
+        Self { inner, before: Before::Write(at), counted: AtomicU64::new(0), happens: Box::new(happens) }
     }
 
-    fn count(&self) {
-        if self.writes.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+    /// `happens` runs before the first read of an object whose name begins with `prefix`.
+    pub fn at_first_read(inner: MemoryStore, prefix: &'static str, happens: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { inner, before: Before::ReadBelow(prefix), counted: AtomicU64::new(0), happens: Box::new(happens) }
+    }
+
+    fn count(&self, at: u64) {
+        if self.counted.fetch_add(1, Ordering::Relaxed) + 1 == at {
             (self.happens)();
+        }
+    }
+
+    fn count_write(&self) {
+        if let Before::Write(at) = self.before {
+            self.count(at);
         }
     }
 }
 
 impl Store for AtEffect {
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
-        self.count();
+        self.count_write();
         self.inner.put_create(name, bytes)
     }
 
     fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        if let Before::ReadBelow(prefix) = self.before
+            && name.as_str().starts_with(prefix)
+        {
+            self.count(1);
+        }
         self.inner.get_range(name, range)
     }
 
@@ -158,7 +181,7 @@ impl Store for AtEffect {
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.count();
+        self.count_write();
         self.inner.delete(name)
     }
 

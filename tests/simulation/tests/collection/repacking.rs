@@ -4,53 +4,10 @@ use crate::crashes::vault_with_garbage;
 use crate::lab::{Lab, NOW, back_up, collect_in, later, noise, restore, state};
 use nightkeep_engine::check::{self, CheckOptions};
 use nightkeep_engine::progress::{Silent, Stop};
-use nightkeep_simulation::{Fault, FaultyStore};
-use nightkeep_vault::codec::Time;
+use nightkeep_simulation::{AtEffect, Fault, FaultyStore};
 use nightkeep_vault::collect::{self, CollectOptions, RepackOptions};
 use nightkeep_vault::repair;
-use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
-use std::ops::Range;
-use std::sync::Mutex;
-
-/// A store in memory that lets something else happen before the first read of a data pack.
-struct BeforeData {
-    inner: MemoryStore,
-    happens: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl Store for BeforeData {
-    fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
-        self.inner.put_create(name, bytes)
-    }
-
-    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        let happens = if name.as_str().starts_with("p/") { self.happens.lock().unwrap().take() } else { None };
-        if let Some(happens) = happens {
-            happens();
-        }
-        self.inner.get_range(name, range)
-    }
-
-    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
-        self.inner.head(name)
-    }
-
-    fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
-        self.inner.list(prefix, after, limit)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.inner.delete(name)
-    }
-
-    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
-        self.inner.sweep(name, at)
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-}
+use nightkeep_vault::store::{MemoryStore, Store};
 
 fn assert_sound(lab: &Lab, store: &MemoryStore, story: &str) {
     let options = CheckOptions { read_data: true, workers: 1 };
@@ -116,8 +73,7 @@ fn a_restore_that_began_before_a_collection_finds_what_it_moved() {
     let lab = vault_with_garbage();
     let keeper = lab.keeper(lab.store.clone());
     let happens = move || assert_eq!(collect_in(&keeper, NOW).unwrap().packs_repacked, 1);
-    let store = BeforeData { inner: lab.store.clone(), happens: Mutex::new(Some(Box::new(happens))) };
-    let vault = lab.owner(store);
+    let vault = lab.owner(AtEffect::at_first_read(lab.store.clone(), "p/", happens));
     let points = vault.points(lab.machine("a")).unwrap();
     let listed = points.sound().next_back().unwrap();
     let files = restore(&vault, listed, &lab.dir.path().join("meanwhile"), "during a collection");
@@ -130,7 +86,7 @@ fn a_check_that_a_collection_overtakes_finds_no_damage() {
     let lab = vault_with_garbage();
     let keeper = lab.keeper(lab.store.clone());
     let happens = move || assert_eq!(collect_in(&keeper, NOW).unwrap().packs_repacked, 1);
-    let vault = lab.owner(BeforeData { inner: lab.store.clone(), happens: Mutex::new(Some(Box::new(happens))) });
+    let vault = lab.owner(AtEffect::at_first_read(lab.store.clone(), "p/", happens));
     let checked = check::run(&vault, CheckOptions { read_data: true, workers: 1 }, &Silent, &Stop::new()).unwrap();
     assert_eq!(checked.problems, []);
 }
