@@ -112,3 +112,79 @@ impl Found {
 fn place(index: &Index, location: Location) -> Result<Place, IndexError> {
     Ok(Place { pack: index.pack(location.pack)?.id, block: location.block, member: location.member })
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot prepare its vault has failed")]
+    use super::*;
+    use crate::backup::{self, BackupOptions, Clock, Executor};
+    use crate::exclude::Excludes;
+    use crate::progress::{Silent, Stop};
+    use crate::source::SourceOptions;
+    use nightkeep_vault::codec::Time;
+    use nightkeep_vault::collect::{self, CollectOptions};
+    use nightkeep_vault::id::VaultId;
+    use nightkeep_vault::keys::CustomerRoot;
+    use nightkeep_vault::record::config::Custody;
+    use nightkeep_vault::record::point::CivilTime;
+    use nightkeep_vault::record::retention::Action;
+    use nightkeep_vault::store::MemoryStore;
+
+    const NOW: Time = Time { seconds: 4_000_000_000, nanoseconds: 0 };
+
+    struct At;
+
+    impl Clock for At {
+        fn now(&self) -> CivilTime {
+            CivilTime { at: NOW, offset_minutes: 0, zone: "UTC".into() }
+        }
+    }
+
+    fn noise(bytes: usize, seed: u8) -> Vec<u8> {
+        let mut out = vec![0; bytes];
+        blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut out);
+        out
+    }
+
+    /// A small file in a pack with a large one, of which only a forgotten point tells.
+    #[test]
+    fn what_a_collection_moved_is_found_where_it_is_now() {
+        let (root, dir) = (CustomerRoot::generate(), tempfile::tempdir().unwrap());
+        let store = Arc::new(MemoryStore::new());
+        let vault = Vault::create(store, root, VaultId([5; 16]), Custody::Owner, Time::default()).unwrap();
+        let vault = Arc::new(vault);
+        let source = SourceOptions {
+            machine_root: dir.path().to_path_buf(),
+            roots: vec![Vec::new()],
+            excludes: Excludes::new(&[]).unwrap(),
+            skip: Vec::new(),
+            entire_machine: false,
+        };
+        let options = BackupOptions { executor: Executor::Inline, ..BackupOptions::new(source, "machine") };
+        let run = || backup::run(&vault, &options, &At, &Silent, &Stop::new()).unwrap();
+        std::fs::write(dir.path().join("small"), noise(40_000, 1)).unwrap();
+        std::fs::write(dir.path().join("large"), noise(200_000, 2)).unwrap();
+        let machine = run().machine;
+        std::fs::remove_file(dir.path().join("large")).unwrap();
+        run();
+        for action in [Action::Trash, Action::Forget] {
+            vault.retain(&vault.points(machine).unwrap().points[0], action, NOW, "test").unwrap();
+        }
+
+        let places = Places::load(&vault, machine).unwrap();
+        let chunk = BlobId(*blake3::keyed_hash(vault.keys().id.expose(), &noise(40_000, 1)).as_bytes());
+        let before = places.chunk(&chunk).unwrap().unwrap();
+        assert_eq!(places.all(&chunk).unwrap(), [before], "the index of everybody is loaded, too");
+        assert!(!places.renewed_since(places.generation()).unwrap(), "nothing happened yet");
+
+        let options = CollectOptions::new(NOW);
+        let moved = collect::run(&vault, collect::plan(&vault, &options).unwrap(), &options).unwrap();
+        assert_eq!(moved.packs_repacked, 1);
+        assert_eq!(places.all(&chunk).unwrap(), [before], "what was loaded does not change by itself");
+        assert!(places.renewed_since(0).unwrap());
+        let now = places.chunk(&chunk).unwrap().unwrap();
+        assert_ne!(now.pack, before.pack);
+        assert_eq!(places.all(&chunk).unwrap()[0], now, "the place that is gone comes last");
+        assert!(!places.renewed_since(places.generation()).unwrap());
+    }
+}
