@@ -51,7 +51,7 @@ pub struct RepackOptions {
 
 impl Default for RepackOptions {
     fn default() -> Self {
-        Self { below_percent: 50, bytes_max: 8 << 30 }
+        Self { below_percent: 50, bytes_max: 2 << 30 }
     }
 }
 

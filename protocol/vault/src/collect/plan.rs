@@ -239,7 +239,9 @@ impl ListedPack {
         let all: u64 = self.sealed.iter().map(|bytes| u64::from(*bytes)).sum();
         let little = pack.area == Area::Data && live_bytes * 100 < all * u64::from(options.repack.below_percent);
         let (machine, _) = *self.writers.first()?;
-        little.then_some(Sparse { pack, blocks, live_bytes, machine, verified: self.verified })
+        // What several claim, and nobody verified, would count for one of them alone afterwards.
+        let is_one = self.verified || self.writers.iter().all(|(writer, _)| *writer == machine);
+        (little && is_one).then_some(Sparse { pack, blocks, live_bytes, machine, verified: self.verified })
     }
 }
 

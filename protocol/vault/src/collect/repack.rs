@@ -4,7 +4,7 @@
 //! packs and the segments that list them are durable before a generation says where the blocks went.
 
 use super::plan::{Plan, StoredPack};
-use super::{CollectError, CollectOptions, RepackOptions, parallel::parallel};
+use super::{CollectOptions, RepackOptions, parallel::parallel};
 use crate::crypto::random;
 use crate::id::{MachineId, PackId, SessionId};
 use crate::pack::{Area, BlockInfo, PackCopy, PackHeader};
@@ -12,7 +12,7 @@ use crate::record::forward::Forward;
 use crate::record::generation::Generation;
 use crate::record::segment::{Segment, SegmentPack};
 use crate::references::Leaf;
-use crate::store::StoreError;
+use crate::store::{ObjectName, StoreError};
 use crate::vault::{Vault, VaultError};
 use std::collections::BTreeMap;
 
@@ -69,20 +69,9 @@ pub(super) fn choose(sparse: &mut Vec<Sparse>, options: &RepackOptions) {
     });
 }
 
-/// Copies what is needed of the plan's sparse packs. Storage that takes no copies, because it is full, is no reason to
-/// keep what nobody needs: then nothing is moved.
-pub(super) fn run(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Moved, CollectError> {
-    match copy(vault, plan, options) {
-        Ok(moved) => Ok(moved),
-        Err(VaultError::Store(StoreError::Full { .. })) => {
-            tracing::warn!("The storage has no room for copies; packs of which little is needed stay for now");
-            Ok(Moved::default())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn copy(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Moved, VaultError> {
+/// Copies what is needed of the plan's sparse packs, machine by machine. Storage that has no room for that is no reason to
+/// keep what nobody needs: copies that did not fit as a whole are taken back, and the collection goes on without them.
+pub(super) fn run(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Moved, VaultError> {
     let mut groups: BTreeMap<(MachineId, bool), Vec<&Sparse>> = BTreeMap::new();
     for sparse in &plan.sparse {
         groups.entry((sparse.machine, sparse.verified)).or_default().push(sparse);
@@ -91,15 +80,22 @@ fn copy(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Moved, V
     for ((machine, verified), mut sparse) in groups {
         sparse.sort_by_key(|sparse| sparse.pack.id);
         let copied = parallel(&batches(&sparse), options.workers.min(WORKERS_MAX), |batch| copy_batch(vault, batch))?;
-        let mut packs = Vec::new();
-        for copied in copied {
-            packs.extend(copied.packs);
-            moved.bytes += copied.bytes;
-            moved.forwards.extend(copied.forwards);
-            moved.packs.extend(copied.emptied);
+        let copied = copied.into_iter().fold(Copied::default(), Copied::and);
+        match list(vault, machine, copied.packs.clone(), copied.is_cut, plan.before.number) {
+            Ok(segments) => {
+                moved.bytes += copied.bytes;
+                moved.forwards.extend(copied.forwards);
+                moved.packs.extend(copied.emptied);
+                moved.verified.extend(segments.into_iter().filter(|_| verified));
+            }
+            Err(VaultError::Store(StoreError::Full { .. })) => {
+                tracing::warn!("The storage has no room for copies; packs of which little is needed stay for now");
+                // No segment lists them, so nobody can count on them.
+                copied.packs.iter().try_for_each(|pack| vault.store().delete(&Area::Data.name(pack.id)))?;
+                break;
+            }
+            Err(error) => return Err(error),
         }
-        let segments = write_segments(vault, machine, packs, plan.before.number)?;
-        moved.verified.extend(segments.into_iter().filter(|_| verified));
     }
     Ok(moved)
 }
@@ -125,6 +121,17 @@ struct Copied {
     forwards: Vec<Forward>,
     emptied: Vec<StoredPack>,
     bytes: u64,
+    /// The storage had no room for more.
+    is_cut: Option<ObjectName>,
+}
+
+impl Copied {
+    fn and(mut self, other: Self) -> Self {
+        self.packs.extend(other.packs);
+        self.forwards.extend(other.forwards);
+        self.emptied.extend(other.emptied);
+        Self { bytes: self.bytes + other.bytes, is_cut: self.is_cut.or(other.is_cut), ..self }
+    }
 }
 
 /// Where blocks came from, until their new pack has its name.
@@ -155,6 +162,9 @@ fn copy_batch(vault: &Vault, batch: &[&Sparse]) -> Result<Copied, VaultError> {
         if !copy.fits(&header, &blocks, PACK_BYTES) {
             put(vault, std::mem::take(&mut copy), std::mem::take(&mut sources), &mut copied)?;
         }
+        if copied.is_cut.is_some() {
+            return Ok(copied);
+        }
         let first = copy.take(&header, &blocks, &bytes).map_err(damaged)?;
         sources.push(Source { old: id, first, moved: bitmap(id, &sparse.blocks) });
         copied.emptied.push(sparse.pack);
@@ -175,7 +185,14 @@ fn put(vault: &Vault, copy: PackCopy, sources: Vec<Source>, copied: &mut Copied)
         return Ok(());
     }
     let pack = copy.finish(vault.id(), &vault.keys().index);
-    vault.store().put_same(&Area::Data.name(pack.id), &pack.bytes)?;
+    match vault.store().put_same(&Area::Data.name(pack.id), &pack.bytes).map_err(VaultError::from) {
+        Ok(_) => {}
+        Err(VaultError::Store(StoreError::Full { name })) => {
+            copied.is_cut = Some(name);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    }
     copied.packs.push(SegmentPack::of(Area::Data, &pack));
     let forward = |source: Source| Forward { old: source.old, new: pack.id, first: source.first, moved: source.moved };
     copied.forwards.extend(sources.into_iter().map(forward));
@@ -183,12 +200,17 @@ fn put(vault: &Vault, copy: PackCopy, sources: Vec<Source>, copied: &mut Copied)
 }
 
 /// Lists new packs in the name of the machine that wrote their blocks, so that they count for whom its own segments do.
-fn write_segments(
+/// When they were cut short, none is listed.
+fn list(
     vault: &Vault,
     machine: MachineId,
     packs: Vec<SegmentPack>,
+    is_cut: Option<ObjectName>,
     generation: u64,
 ) -> Result<Vec<(String, [u8; 32])>, VaultError> {
+    if let Some(name) = is_cut {
+        return Err(StoreError::Full { name }.into());
+    }
     let (session, mut written) = (SessionId(random()), Vec::new());
     let mut packs = packs.into_iter().peekable();
     while packs.peek().is_some() {

@@ -129,16 +129,21 @@ fn a_damaged_pack_is_left_as_it_is() {
 }
 
 #[test]
-fn storage_that_is_full_still_gets_rid_of_what_nobody_needs() {
+fn storage_that_is_full_still_gets_rid_of_what_nobody_needs_and_keeps_no_copies() {
     let lab = vault_with_garbage();
-    let store = lab.fork();
-    let full = FaultyStore::failing(store.clone(), 1, Fault::Full);
-    let report = collect_in(&lab.keeper(full), NOW).unwrap();
-    assert_eq!(report.packs_repacked, 0);
-    assert!(report.packs_deleted >= 1, "{report:?}");
-    assert_eq!(lab.assert_whole(&store, "full"), 2);
-    assert_eq!(collect_in(&lab.keeper(store.clone()), later(1)).unwrap().packs_repacked, 1);
-    assert_eq!(lab.assert_whole(&store, "with room"), 2);
+    let data = |store: &MemoryStore| (store as &dyn Store).list_all("p/").unwrap();
+    // The first put is the copy, the second the segment that lists it.
+    for at in 1..=2 {
+        let store = lab.fork();
+        let full = FaultyStore::failing(store.clone(), at, Fault::Full);
+        let report = collect_in(&lab.keeper(full), NOW).unwrap();
+        assert_eq!(report.packs_repacked, 0);
+        assert!(report.packs_deleted >= 1, "{report:?}");
+        assert!(data(&store).iter().all(|info| data(&lab.store).contains(info)), "a copy was left");
+        assert_eq!(lab.assert_whole(&store, "full"), 2);
+        assert_eq!(collect_in(&lab.keeper(store.clone()), later(1)).unwrap().packs_repacked, 1);
+        assert_eq!(lab.assert_whole(&store, "with room"), 2);
+    }
 }
 
 #[test]

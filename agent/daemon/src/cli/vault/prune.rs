@@ -58,7 +58,8 @@ pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
     let vault = open::owner(&args.vault, globals)?;
     let now = init::now();
-    let repack = RepackOptions { below_percent: args.repack_below, ..RepackOptions::default() };
+    // Whoever prunes by hand waits for all of it; more is given back than is copied.
+    let repack = RepackOptions { below_percent: args.repack_below, bytes_max: u64::MAX };
     let options = CollectOptions { repack, ..CollectOptions::new(now) };
     let retirement = plan_retirement(&vault, args, now)?;
     let mut document = Document {
