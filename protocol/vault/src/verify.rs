@@ -7,12 +7,12 @@
 //! **Invariant**: a published generation lists a segment as verified only by the hash of the bytes that were verified.
 
 use crate::id::PackId;
-use crate::object::OBJECT_BYTES_MAX;
+use crate::object::{OBJECT_BYTES_MAX, ObjectError};
 use crate::pack::{Area, PackError};
 use crate::reader::BlockReader;
 use crate::record::generation::{Decision, Generation};
 use crate::record::segment::{self, Segment, SegmentPack};
-use crate::store::ObjectName;
+use crate::store::{ObjectName, StoreError};
 use crate::vault::{Problem, Vault, VaultError};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub fn verify_segments(vault: &Arc<Vault>, stop: &dyn Fn() -> bool) -> Result<Ve
     let before = vault.newest_generation()?;
     let done: HashSet<&str> = before.verified_segments.iter().map(|(name, _)| name.as_str()).collect();
     let blocks = BlockReader::new(vault.clone());
+    // What a collection took away never comes back, and nobody is offered it.
+    let gone = vault.unusable(&before, None)?;
     let (mut report, mut verified) = (Verification::default(), Vec::new());
     for info in vault.store().list_all(segment::PREFIX)? {
         if done.contains(info.name.as_str()) {
@@ -47,9 +49,13 @@ pub fn verify_segments(vault: &Arc<Vault>, stop: &dyn Fn() -> bool) -> Result<Ve
             break;
         }
         let bytes = vault.store().get(&info.name, OBJECT_BYTES_MAX)?;
-        match verify_segment(vault, &blocks, &info.name, &bytes, &mut report, stop) {
+        match verify_segment(vault, &blocks, &info.name, &bytes, &gone, &mut report, stop) {
             Ok(true) => verified.push((info.name.to_string(), *blake3::hash(&bytes).as_bytes())),
             Ok(false) => {}
+            // A collection is at work; the next run knows what it took.
+            Err(VaultError::Store(StoreError::NotFound { name })) => {
+                tracing::info!(%name, segment = %info.name, "A pack went away while its segment was verified");
+            }
             Err(error @ VaultError::Store(_)) => return Err(error),
             Err(error) => report.rejected.push(Problem { name: info.name, error }),
         }
@@ -67,14 +73,20 @@ fn verify_segment(
     blocks: &BlockReader,
     name: &ObjectName,
     bytes: &[u8],
+    gone: &HashSet<PackId>,
     report: &mut Verification,
     stop: &dyn Fn() -> bool,
 ) -> Result<bool, VaultError> {
     let record = Segment::writer_of(name).map(|writer| vault.machine(writer)).transpose()?.flatten();
     let Some(record) = record.filter(|record| !record.owner_machine) else { return Ok(false) };
-    let segment = Segment::open(vault.id(), name, bytes, vault.keys(), Some(record.signing))
-        .map_err(|source| VaultError::Object { name: name.clone(), source })?;
-    for pack in segment.packs.iter().filter(|pack| pack.area == Area::Data) {
+    let open = |signer| Segment::open(vault.id(), name, bytes, vault.keys(), Some(signer));
+    let opened = match open(record.signing) {
+        // A collection or a repair listed in the machine's name what the machine wrote.
+        Err(ObjectError::Signature) => open(vault.config().maintenance_public),
+        other => other,
+    };
+    let segment = opened.map_err(|source| VaultError::Object { name: name.clone(), source })?;
+    for pack in segment.packs.iter().filter(|pack| pack.area == Area::Data && !gone.contains(&pack.id)) {
         if stop() {
             return Ok(false);
         }

@@ -7,14 +7,15 @@ use nightkeep_engine::restore::{self, RestoreOptions};
 use nightkeep_engine::source::SourceOptions;
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::collect::{self, CollectError, CollectOptions, CollectReport};
-use nightkeep_vault::crypto::Secret;
+use nightkeep_vault::crypto::{Secret, SigningKey};
 use nightkeep_vault::id::{MachineId, VaultId};
-use nightkeep_vault::keys::{CustomerRoot, VaultKeys};
+use nightkeep_vault::keys::{CustomerRoot, MachineKeys, VaultKeys};
 use nightkeep_vault::record::config::Custody;
+use nightkeep_vault::record::machine::MachineRecord;
 use nightkeep_vault::record::point::CivilTime;
 use nightkeep_vault::record::retention::Action;
 use nightkeep_vault::store::{MemoryStore, Store};
-use nightkeep_vault::vault::{ListedPoint, Vault};
+use nightkeep_vault::vault::{ListedPoint, Pins, Vault};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,38 @@ impl Lab {
 
     pub(crate) fn owner(&self, store: impl Store + 'static) -> Arc<Vault> {
         Arc::new(Vault::open_owner(Arc::new(store), VAULT, self.root.clone()).unwrap())
+    }
+
+    /// A machine as a host enrols it, with keys of its own: what opens its vault.
+    pub(crate) fn enrol(&self, name: &str, number: u8) -> MachineKeys {
+        let keys = MachineKeys {
+            id: MachineId([number; 16]),
+            name: name.into(),
+            signing: SigningKey::from_seed(Secret::generate()),
+            meta: Secret::generate(),
+        };
+        let public = self.root.key_pair(VAULT, 1).public();
+        let record = MachineRecord {
+            machine: keys.id,
+            name: keys.name.clone(),
+            signing: keys.signing.public(),
+            sealing: None,
+            meta_sealed: Some(MachineRecord::seal_meta(keys.id, public, &keys.meta).unwrap()),
+            epoch: 1,
+            owner_machine: false,
+        };
+        self.vault().write_machine(&record).unwrap();
+        keys
+    }
+
+    /// The vault as an enrolled machine opens it.
+    pub(crate) fn enrolled(&self, store: Arc<dyn Store>, keys: &MachineKeys) -> Arc<Vault> {
+        let owner = self.vault();
+        let config = owner.config();
+        let pins =
+            Pins { vault: VAULT, vault_public: config.vault_public, maintenance_public: config.maintenance_public };
+        let keys = keys.clone();
+        Arc::new(Vault::open_machine(store, &pins, self.root.vault_keys(VAULT), keys).unwrap())
     }
 
     /// The collector's vault: the index key and the maintenance key, nothing else.

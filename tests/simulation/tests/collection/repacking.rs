@@ -6,8 +6,11 @@ use nightkeep_engine::check::{self, CheckOptions};
 use nightkeep_engine::progress::{Silent, Stop};
 use nightkeep_simulation::{AtEffect, Fault, FaultyStore};
 use nightkeep_vault::collect::{self, CollectOptions, RepackOptions};
+use nightkeep_vault::record::retention::Action;
 use nightkeep_vault::repair;
 use nightkeep_vault::store::{MemoryStore, Store};
+use nightkeep_vault::verify::verify_segments;
+use std::sync::Arc;
 
 fn assert_sound(lab: &Lab, store: &MemoryStore, story: &str) {
     let options = CheckOptions { read_data: true, workers: 1 };
@@ -89,6 +92,53 @@ fn a_check_that_a_collection_overtakes_finds_no_damage() {
     let vault = lab.owner(AtEffect::at_first_read(lab.store.clone(), "p/", happens));
     let checked = check::run(&vault, CheckOptions { read_data: true, workers: 1 }, &Silent, &Stop::new()).unwrap();
     assert_eq!(checked.problems, []);
+}
+
+/// Two enrolled machines, the first with a small file in a pack whose large one only a forgotten point needs. `verified` tells
+/// whether a host read that pack back before it was repacked.
+fn moved_block_of_an_enrolled_machine(verified: bool) {
+    let mut lab = Lab::new();
+    let (one, other) = (lab.enrol("one", 1), lab.enrol("other", 2));
+    let small = ("small", noise(40_000, 1));
+    let run = |lab: &Lab, keys, name: &str| {
+        back_up(&lab.enrolled(Arc::new(lab.store.clone()), keys), &lab.source(name), name, NOW)
+            .unwrap()
+            .totals
+            .bytes_new
+    };
+    for files in [[small.clone(), ("large", noise(132_000, 2))].as_slice(), std::slice::from_ref(&small)] {
+        lab.write("one", &state(files));
+        run(&lab, &one, "one");
+    }
+    lab.write("other", &state(&[small]));
+    if verified {
+        assert!(verify_segments(&lab.vault(), &|| false).unwrap().segments > 0);
+    }
+    let forget = |action| {
+        let vault = lab.vault();
+        vault.retain(&vault.points(one.id).unwrap().points[0], action, NOW, "test").unwrap();
+    };
+    forget(Action::Trash);
+    forget(Action::Forget);
+    assert_eq!(lab.collect().packs_repacked, 1);
+    assert_eq!(run(&lab, &one, "one"), 0, "the machine knows its own block where it is now");
+    if !verified {
+        assert_eq!(run(&lab, &other, "other"), 40_000, "what nobody verified is offered to nobody else");
+        // The segment that lists what was deleted, too, holds nobody up.
+        let verification = verify_segments(&lab.vault(), &|| false).unwrap();
+        assert_eq!(verification.rejected.len(), 0, "{verification:?}");
+        assert!(verification.segments > 0);
+    }
+    lab.write("other", &state(&[("small", noise(40_000, 1)), ("again", noise(40_000, 1))]));
+    assert_eq!(run(&lab, &other, "other"), 0, "what was verified is offered, also where it is now");
+    assert_sound(&lab, &lab.store, "enrolled");
+    lab.assert_whole(&lab.store, "enrolled");
+}
+
+#[test]
+fn a_moved_block_counts_for_whom_it_counted_before() {
+    moved_block_of_an_enrolled_machine(false);
+    moved_block_of_an_enrolled_machine(true);
 }
 
 /// What moved is listed by one segment of the collector; without it, a repair finds the new packs by the forwards.

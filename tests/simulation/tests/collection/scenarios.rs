@@ -2,16 +2,13 @@
 
 use crate::crashes::vault_with_garbage;
 use crate::interleavings::{collector, steps, writer, writer_of};
-use crate::lab::{Lab, NOW, VAULT, back_up, collect_in, later, noise, packs, restore, state};
+use crate::lab::{Lab, NOW, back_up, collect_in, later, noise, packs, restore, state};
 use nightkeep_engine::backup::BackupError;
 use nightkeep_engine::check::{self, CheckOptions};
 use nightkeep_engine::progress::{Silent, Stop};
-use nightkeep_vault::crypto::{Secret, SigningKey};
 use nightkeep_vault::id::MachineId;
-use nightkeep_vault::keys::MachineKeys;
-use nightkeep_vault::record::machine::MachineRecord;
 use nightkeep_vault::store::Store;
-use nightkeep_vault::vault::{Health, Pins, Vault, VaultError};
+use nightkeep_vault::vault::{Health, VaultError};
 use std::sync::Arc;
 use std::thread;
 
@@ -95,30 +92,9 @@ fn scenario_06_two_machines_send_the_same_chunk_at_once_and_one_copy_becomes_gar
 fn scenario_07_of_two_machines_with_one_identity_the_second_is_refused() {
     let mut lab = Lab::new();
     lab.write("pc", &state(&[("file", noise(100_000, 1))]));
-    let keys = MachineKeys {
-        id: MachineId([7; 16]),
-        name: "pc".into(),
-        signing: SigningKey::from_seed(Secret::generate()),
-        meta: Secret::generate(),
-    };
-    let public = lab.root.key_pair(VAULT, 1).public();
-    let record = MachineRecord {
-        machine: keys.id,
-        name: keys.name.clone(),
-        signing: keys.signing.public(),
-        sealing: None,
-        meta_sealed: Some(MachineRecord::seal_meta(keys.id, public, &keys.meta).unwrap()),
-        epoch: 1,
-        owner_machine: false,
-    };
-    let owner = lab.vault();
-    owner.write_machine(&record).unwrap();
-    let config = owner.config();
-    let pins = Pins { vault: VAULT, vault_public: config.vault_public, maintenance_public: config.maintenance_public };
+    let (owner, keys) = (lab.vault(), lab.enrol("pc", 7));
     let lab = &lab;
-    let enrolled = move |store: Arc<dyn Store>| {
-        Arc::new(Vault::open_machine(store, &pins, lab.root.vault_keys(VAULT), keys.clone()).unwrap())
-    };
+    let enrolled = move |store: Arc<dyn Store>| lab.enrolled(store, &keys);
     thread::scope(|scope| {
         let (one, first) = writer_of(scope, lab, &lab.store, "pc", enrolled.clone());
         let (two, second) = writer_of(scope, lab, &lab.store, "pc", enrolled);
