@@ -15,15 +15,12 @@ use crate::reader::{BlockReader, references_id};
 use crate::record::forward::Forwards;
 use crate::record::point::Point;
 use crate::record::quarantine::Verdict;
-use crate::record::segment::{Segment, SegmentPack};
+use crate::record::segment::{CHUNKS_MAX, Segment, SegmentPack};
 use crate::references::{Leaf, Root};
 use crate::store::ObjectName;
 use crate::vault::{Problem, Quarantine, Vault, VaultError};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-
-/// Chunks of one rebuilt segment at most.
-const SEGMENT_CHUNKS: usize = 500_000;
 
 /// A recovery point that lost a part of its catalogue or references.
 #[derive(Debug)]
@@ -247,7 +244,7 @@ pub fn execute(vault: &Arc<Vault>, plan: &RepairPlan, now: Time) -> Result<Repai
                 Err(error) if error.is_damage() => verdicts.push((area.name(*id), Verdict::Damaged)),
                 Err(error) => return Err(error),
             }
-            if chunks >= SEGMENT_CHUNKS {
+            if chunks >= CHUNKS_MAX {
                 write_segment(vault, plan, *machine, session, std::mem::take(&mut listed), &mut done)?;
                 chunks = 0;
             }

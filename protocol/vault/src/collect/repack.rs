@@ -10,9 +10,9 @@ use crate::id::{MachineId, PackId, SessionId};
 use crate::pack::{Area, BlockInfo, PackCopy, PackHeader};
 use crate::record::forward::Forward;
 use crate::record::generation::Generation;
-use crate::record::segment::{Segment, SegmentPack};
+use crate::record::segment::{CHUNKS_MAX, Segment, SegmentPack};
 use crate::references::Leaf;
-use crate::store::{ObjectName, StoreError};
+use crate::store::StoreError;
 use crate::vault::{Vault, VaultError};
 use std::collections::BTreeMap;
 
@@ -20,8 +20,6 @@ use std::collections::BTreeMap;
 const PACK_BYTES: usize = 16 << 20;
 /// Each worker holds an old pack and a new one.
 const WORKERS_MAX: usize = 4;
-/// Chunks of one segment at most.
-const SEGMENT_CHUNKS: usize = 500_000;
 
 /// A pack of which little is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +36,9 @@ pub struct Sparse {
     pub(super) verified: bool,
 }
 
+/// Name and hash of a segment, as a generation lists it when it is verified.
+type Named = (String, [u8; 32]);
+
 /// What was moved.
 #[derive(Default)]
 pub(super) struct Moved {
@@ -46,7 +47,7 @@ pub(super) struct Moved {
     /// Sealed bytes that were copied.
     pub(super) bytes: u64,
     forwards: Vec<Forward>,
-    verified: Vec<(String, [u8; 32])>,
+    verified: Vec<Named>,
 }
 
 impl Moved {
@@ -81,21 +82,18 @@ pub(super) fn run(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Resul
         sparse.sort_by_key(|sparse| sparse.pack.id);
         let copied = parallel(&batches(&sparse), options.workers.min(WORKERS_MAX), |batch| copy_batch(vault, batch))?;
         let copied = copied.into_iter().fold(Copied::default(), Copied::and);
-        match list(vault, machine, copied.packs.clone(), copied.is_cut, plan.before.number) {
-            Ok(segments) => {
-                moved.bytes += copied.bytes;
-                moved.forwards.extend(copied.forwards);
-                moved.packs.extend(copied.emptied);
-                moved.verified.extend(segments.into_iter().filter(|_| verified));
-            }
-            Err(VaultError::Store(StoreError::Full { .. })) => {
-                tracing::warn!("The storage has no room for copies; packs of which little is needed stay for now");
-                // No segment lists them, so nobody can count on them.
-                copied.packs.iter().try_for_each(|pack| vault.store().delete(&Area::Data.name(pack.id)))?;
-                break;
-            }
-            Err(error) => return Err(error),
-        }
+        let listed = match copied.is_cut {
+            true => take_back(vault, &copied.packs).map(|()| None),
+            false => list(vault, machine, copied.packs, plan.before.number),
+        };
+        let Some(segments) = listed? else {
+            tracing::warn!("The storage has no room for copies; packs of which little is needed stay for now");
+            break;
+        };
+        moved.bytes += copied.bytes;
+        moved.forwards.extend(copied.forwards);
+        moved.packs.extend(copied.emptied);
+        moved.verified.extend(segments.into_iter().filter(|_| verified));
     }
     Ok(moved)
 }
@@ -122,7 +120,7 @@ struct Copied {
     emptied: Vec<StoredPack>,
     bytes: u64,
     /// The storage had no room for more.
-    is_cut: Option<ObjectName>,
+    is_cut: bool,
 }
 
 impl Copied {
@@ -130,7 +128,7 @@ impl Copied {
         self.packs.extend(other.packs);
         self.forwards.extend(other.forwards);
         self.emptied.extend(other.emptied);
-        Self { bytes: self.bytes + other.bytes, is_cut: self.is_cut.or(other.is_cut), ..self }
+        Self { bytes: self.bytes + other.bytes, is_cut: self.is_cut || other.is_cut, ..self }
     }
 }
 
@@ -162,7 +160,7 @@ fn copy_batch(vault: &Vault, batch: &[&Sparse]) -> Result<Copied, VaultError> {
         if !copy.fits(&header, &blocks, PACK_BYTES) {
             put(vault, std::mem::take(&mut copy), std::mem::take(&mut sources), &mut copied)?;
         }
-        if copied.is_cut.is_some() {
+        if copied.is_cut {
             return Ok(copied);
         }
         let first = copy.take(&header, &blocks, &bytes).map_err(damaged)?;
@@ -187,8 +185,8 @@ fn put(vault: &Vault, copy: PackCopy, sources: Vec<Source>, copied: &mut Copied)
     let pack = copy.finish(vault.id(), &vault.keys().index);
     match vault.store().put_same(&Area::Data.name(pack.id), &pack.bytes).map_err(VaultError::from) {
         Ok(_) => {}
-        Err(VaultError::Store(StoreError::Full { name })) => {
-            copied.is_cut = Some(name);
+        Err(VaultError::Store(StoreError::Full { .. })) => {
+            copied.is_cut = true;
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -199,29 +197,40 @@ fn put(vault: &Vault, copy: PackCopy, sources: Vec<Source>, copied: &mut Copied)
     Ok(())
 }
 
+/// Deletes copies that no segment lists, so that nobody can count on them.
+fn take_back(vault: &Vault, packs: &[SegmentPack]) -> Result<(), VaultError> {
+    packs.iter().try_for_each(|pack| Ok(vault.store().delete(&Area::Data.name(pack.id))?))
+}
+
 /// Lists new packs in the name of the machine that wrote their blocks, so that they count for whom its own segments do.
-/// When they were cut short, none is listed.
+/// None when the storage had no room for that: then what no segment lists is taken back, and what one lists already is
+/// garbage for a later collection.
 fn list(
     vault: &Vault,
     machine: MachineId,
-    packs: Vec<SegmentPack>,
-    is_cut: Option<ObjectName>,
+    mut packs: Vec<SegmentPack>,
     generation: u64,
-) -> Result<Vec<(String, [u8; 32])>, VaultError> {
-    if let Some(name) = is_cut {
-        return Err(StoreError::Full { name }.into());
-    }
+) -> Result<Option<Vec<Named>>, VaultError> {
     let (session, mut written) = (SessionId(random()), Vec::new());
-    let mut packs = packs.into_iter().peekable();
-    while packs.peek().is_some() {
-        let (mut listed, mut chunks) = (Vec::new(), 0);
-        while let Some(pack) = packs.next_if(|_| chunks < SEGMENT_CHUNKS) {
+    while !packs.is_empty() {
+        let mut chunks = 0;
+        let fits = |pack: &&SegmentPack| {
+            let fits = chunks < CHUNKS_MAX;
             chunks += pack.footer.blocks.iter().map(|block| block.members.len()).sum::<usize>();
-            listed.push(pack);
+            fits
+        };
+        let behind = packs.split_off(packs.iter().take_while(fits).count());
+        let segment = Segment { machine, session, counter: written.len() as u32, packs };
+        match vault.write_rebuilt(&segment, generation) {
+            Ok((name, hash)) => written.push((name.to_string(), hash)),
+            Err(VaultError::Store(StoreError::Full { .. })) => {
+                take_back(vault, &segment.packs)?;
+                take_back(vault, &behind)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         }
-        let segment = Segment { machine, session, counter: written.len() as u32, packs: listed };
-        let (name, hash) = vault.write_rebuilt(&segment, generation)?;
-        written.push((name.to_string(), hash));
+        packs = behind;
     }
-    Ok(written)
+    Ok(Some(written))
 }

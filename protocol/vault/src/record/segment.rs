@@ -11,6 +11,9 @@ use crate::store::ObjectName;
 /// Where segments lie.
 pub const PREFIX: &str = "i/";
 
+/// Chunks that one segment lists at most when it is rebuilt or written for what moved; more would pass the bound of an object.
+pub(crate) const CHUNKS_MAX: usize = 500_000;
+
 /// A segment's name without the generation it was written in.
 pub(crate) fn own_part(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)

@@ -196,6 +196,27 @@ fn storage_that_is_full_still_gets_rid_of_what_nobody_needs_and_keeps_no_copies(
     }
 }
 
+/// What one machine's copies found room for stays moved; what another's did not is as it was.
+#[test]
+fn storage_that_fills_up_between_two_machines_keeps_what_was_listed() {
+    let mut lab = vault_with_garbage();
+    let small = ("small-b", noise(40_000, 20));
+    for files in [[small.clone(), ("z-b", noise(132_000, 21))].as_slice(), std::slice::from_ref(&small)] {
+        lab.write("c", &state(files));
+        lab.back_up("c");
+    }
+    lab.forget("c", 1);
+    for at in 3..=4 {
+        let store = lab.fork();
+        let report = collect_in(&lab.keeper(FaultyStore::failing(store.clone(), at, Fault::Full)), NOW).unwrap();
+        assert_eq!(report.packs_repacked, 1, "write {at}: {report:?}");
+        assert_sound(&lab, &store, "full between two machines");
+        assert_eq!(lab.assert_whole(&store, "full between two machines"), 3);
+        assert_eq!(collect_in(&lab.keeper(store.clone()), later(1)).unwrap().packs_repacked, 1);
+        assert_eq!(lab.assert_whole(&store, "with room"), 3);
+    }
+}
+
 #[test]
 fn nothing_is_moved_where_that_is_not_wished_or_more_than_may_be() {
     let lab = vault_with_two_sparse_packs();
