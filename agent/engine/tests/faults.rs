@@ -6,10 +6,10 @@ mod support;
 use nightkeep_engine::backup::{BackupError, BackupOptions, Executor, Faults, MEMORY_ERRORS_MAX};
 use nightkeep_engine::progress::{FindingKind, Progress, Stop};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -94,6 +94,13 @@ impl Progress for Meddler {
             file.write_all(b"more").unwrap();
             fs::remove_file(self.source.join("vanishing")).unwrap();
             OpenOptions::new().write(true).open(self.source.join("truncated")).unwrap().set_len(5).unwrap();
+            OpenOptions::new().append(true).open(self.source.join("grown")).unwrap().write_all(b"more").unwrap();
+            // As long as before, with the time of before, and for fewer to read.
+            let replaced = self.source.join("replaced");
+            let modified = fs::metadata(&replaced).unwrap().modified().unwrap();
+            fs::rename(self.source.join("spare"), &replaced).unwrap();
+            File::open(&replaced).unwrap().set_modified(modified).unwrap();
+            fs::set_permissions(&replaced, fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
 }
@@ -106,6 +113,9 @@ fn scenario_22_a_source_that_changes_vanishes_or_cannot_be_read_is_flagged_and_t
     write(&bench.source().join("denied"), &noise(3000, 3));
     write(&bench.source().join("truncated"), &noise(300_000, 4));
     write(&bench.source().join("vanishing"), &noise(3000, 5));
+    for (name, seed) in [("grown", 6), ("replaced", 7), ("spare", 8)] {
+        write(&bench.source().join(name), &noise(3000, seed));
+    }
     for n in 0..50u64 {
         write(&bench.source().join(format!("sound/{n}")), &noise(7_000 * n as usize, 100 + n));
     }
@@ -120,8 +130,11 @@ fn scenario_22_a_source_that_changes_vanishes_or_cannot_be_read_is_flagged_and_t
     assert_eq!(found.get(b"denied".as_slice()), Some(&FindingKind::Unreadable));
     assert_eq!(found.get(b"vanishing".as_slice()), Some(&FindingKind::Vanished));
     assert_eq!(found.get(b"changing".as_slice()), Some(&FindingKind::Changed));
-    assert_eq!(found.len(), 4, "what was merely shorter than listed is read as it is: {found:?}");
-    let restored = read_all(&bench.restored(&[]));
+    assert_eq!(found.get(b"spare".as_slice()), Some(&FindingKind::Vanished));
+    assert_eq!(found.len(), 5, "what is merely not what was listed is read as it is: {found:?}");
+    let target = bench.restored(&[]);
+    assert_eq!(fs::metadata(target.join("replaced")).unwrap().mode() & 0o777, 0o600, "what was read, and its mode");
+    let restored = read_all(&target);
     for (path, bytes) in read_all(&bench.source()) {
         if !found.contains_key(path.as_slice()) {
             assert!(restored[&path] == bytes, "{}", String::from_utf8_lossy(&path));

@@ -20,8 +20,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::PoisonError;
 
-/// Small files are joined up to this many bytes: larger bundles compress better, smaller ones restore one file faster.
-const BUNDLE_BYTES: usize = 1 << 20;
 /// A file up to this size that changed while it was read is read again, so many times at most.
 const RETRY_BYTES_MAX: u64 = 16 << 20;
 const READS_MAX: usize = 3;
@@ -41,6 +39,8 @@ pub(crate) trait Outlet {
     fn block(&mut self, block: RawBlock) -> Result<(), BackupError>;
     /// A content list for the catalogue.
     fn list(&mut self, list: FinishedList) -> Result<(), BackupError>;
+    /// The empty buffer of a bundle that was sealed, to be filled again; or one that takes no memory yet.
+    fn spare(&mut self) -> Vec<u8>;
 }
 
 /// The content stage; one for each worker.
@@ -148,13 +148,15 @@ impl<'a> ContentStage<'a> {
         entry: &mut Entry,
         out: &mut dyn Outlet,
     ) -> Result<Option<io::Result<Vec<Xattr>>>, BackupError> {
+        let small_bytes_max = u64::from(self.shared.session.vault().config().small_file_bytes_max);
         let mut attempt = 1;
         loop {
-            let opened = dir.open_file(&source.name).and_then(|file| Ok((files::file_meta(&file)?, file)));
+            // A small file is first read on what the walk saw of it: a call less, and soon read again when that is old.
+            let as_seen = attempt == 1 && source.meta.bytes <= small_bytes_max;
+            let meta_of = |file: &File| if as_seen { Ok(source.meta) } else { files::file_meta(file) };
+            let opened = dir.open_file(&source.name).and_then(|file| Ok((meta_of(&file)?, file)));
             let read = match opened {
-                Ok((meta, _)) if meta.kind != FileKind::Regular => {
-                    Err(io::Error::new(io::ErrorKind::NotFound, "it is no regular file any more"))
-                }
+                Ok((meta, _)) if meta.kind != FileKind::Regular => Err(not_regular()),
                 Ok((meta, file)) => {
                     let read = self.read_stable(source, &file, meta, out)?;
                     read.map(|read| (read, files::xattrs_of_file(&file)))
@@ -204,7 +206,8 @@ impl<'a> ContentStage<'a> {
             Err(error) => return Ok(Err(error)),
         };
         let after = match files::file_meta(file) {
-            Ok(after) => after,
+            Ok(after) if after.kind == FileKind::Regular => after,
+            Ok(_) => return Ok(Err(not_regular())),
             Err(error) => return Ok(Err(error)),
         };
         let stable = is_same(&after, &meta) && content.bytes() == Some(meta.bytes);
@@ -264,9 +267,14 @@ impl<'a> ContentStage<'a> {
             out.block(RawBlock { block_type: BlockType::Chunk, plain: bytes.to_vec(), members: vec![member] })?;
             return Ok(piece);
         }
+        let bundle_bytes = self.shared.options.memory.bundle_bytes();
+        if self.bundle.members.is_empty() {
+            self.bundle.plain = out.spare();
+            self.bundle.plain.reserve_exact(bundle_bytes + vault.config().small_file_bytes_max as usize);
+        }
         self.bundle.plain.extend_from_slice(bytes);
         self.bundle.members.push(member);
-        if self.bundle.plain.len() >= BUNDLE_BYTES {
+        if self.bundle.plain.len() >= bundle_bytes {
             self.finish(out)?;
         }
         Ok(piece)
@@ -299,9 +307,14 @@ struct ReadFile {
     stable: bool,
 }
 
-/// Whether a file's contents are what they were, as far as a stat tells.
+/// Whether it is the same file, and its contents are what they were, as far as a stat tells.
 fn is_same(a: &FileMeta, b: &FileMeta) -> bool {
-    a.bytes == b.bytes && a.modified == b.modified && a.changed == b.changed
+    let same_file = a.inode == b.inode && a.device == b.device;
+    same_file && a.bytes == b.bytes && a.modified == b.modified && a.changed == b.changed
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it is no regular file any more")
 }
 
 fn bytes_of(xattrs: &[Xattr]) -> usize {

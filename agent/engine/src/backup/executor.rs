@@ -134,6 +134,10 @@ impl Outlet for Inline<'_> {
     fn list(&mut self, list: FinishedList) -> Result<(), BackupError> {
         self.catalogue.push_list(list)
     }
+
+    fn spare(&mut self) -> Vec<u8> {
+        self.seal.spare()
+    }
 }
 
 /// What the workers tell the catalogue.
@@ -241,6 +245,10 @@ impl Outlet for WorkerOutlet {
 
     fn list(&mut self, list: FinishedList) -> Result<(), BackupError> {
         self.done.send(Done::List(list)).map_err(|_| BackupError::Worker)
+    }
+
+    fn spare(&mut self) -> Vec<u8> {
+        self.seal.spare()
     }
 }
 

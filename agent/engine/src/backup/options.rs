@@ -18,6 +18,9 @@ const PACK_BYTES_LOW: usize = 8 << 20;
 /// Contents on the way from reading to packing, in bytes before compression.
 const BLOCKS_BYTES: u64 = 8 << 20;
 const BLOCKS_BYTES_LOW: u64 = 3 << 20;
+/// Small files are joined up to this many bytes: larger bundles compress better, smaller ones take less memory.
+const BUNDLE_BYTES: usize = 2 << 20;
+const BUNDLE_BYTES_LOW: usize = 1 << 20;
 /// How far the scan may be ahead of the catalogue, in batches.
 const BATCHES_AHEAD: usize = 32;
 const BATCHES_AHEAD_LOW: usize = 4;
@@ -56,6 +59,13 @@ impl MemoryProfile {
         match self {
             MemoryProfile::Usual => BLOCKS_BYTES,
             MemoryProfile::Low => BLOCKS_BYTES_LOW,
+        }
+    }
+
+    pub(crate) fn bundle_bytes(self) -> usize {
+        match self {
+            MemoryProfile::Usual => BUNDLE_BYTES,
+            MemoryProfile::Low => BUNDLE_BYTES_LOW,
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct SealStage {
     /// Reused from block to block, so that the heap does not fragment.
     packed: Vec<u8>,
     unpacked: Vec<u8>,
+    spare: Vec<u8>,
     keys: VaultKeys,
     machine: MachineKeys,
     faults: Option<Arc<dyn Faults>>,
@@ -57,6 +58,7 @@ impl SealStage {
             decompressor: zstd::bulk::Decompressor::new().map_err(broken)?,
             packed: Vec::new(),
             unpacked: Vec::new(),
+            spare: Vec::new(),
             keys: shared.session.vault().keys().clone(),
             machine: shared.session.machine().clone(),
             faults: shared.options.faults.clone(),
@@ -76,11 +78,21 @@ impl SealStage {
         } else {
             (Codec::Stored, None, block.plain.len() as u32)
         };
-        let payload = if packed { self.packed.clone() } else { block.plain };
+        let payload = if packed { self.packed.clone() } else { std::mem::take(&mut block.plain) };
+        if block.block_type == BlockType::Bundle {
+            self.spare = block.plain;
+        }
         if is_data(block.block_type) {
             self.effort.count(level, plain_bytes.into(), payload.len() as u64);
         }
         Ok(PreparedBlock { block_type: block.block_type, codec, payload, plain_bytes, members: block.members })
+    }
+
+    /// The buffer of the last bundle that was compressed, emptied.
+    pub(crate) fn spare(&mut self) -> Vec<u8> {
+        let mut spare = std::mem::take(&mut self.spare);
+        spare.clear();
+        spare
     }
 
     fn follow_level(&mut self) -> Result<(), BackupError> {

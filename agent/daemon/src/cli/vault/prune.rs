@@ -56,6 +56,9 @@ struct Moved {
 /// Prunes, or says what pruning would do.
 pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
+    if let Err(error) = nightkeep_platform::process::to_background() {
+        tracing::debug!(%error, "The collection keeps its priority; a backup beside it may be slower");
+    }
     let vault = open::owner(&args.vault, globals)?;
     let now = init::now();
     // Whoever prunes by hand waits for all of it; more is given back than is copied.
