@@ -82,7 +82,7 @@ pub fn plan(vault: &Arc<Vault>, scrubbed: Option<&[(ObjectName, Verdict)]>) -> R
     let segments = vault.segment_problems(&generation)?;
     verdicts.extend(segments.into_iter().map(|problem| (problem.name, Verdict::Damaged)));
     let mut indexed = HashSet::new();
-    for number in 0..index.pack_count() {
+    for number in (0..index.pack_count()).filter(|number| index.is_listed(*number)) {
         let pack = index.pack(number)?;
         indexed.insert(pack.id);
         let name = pack.area.name(pack.id);

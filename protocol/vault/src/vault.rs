@@ -449,6 +449,11 @@ impl Vault {
         }
     }
 
+    /// Whether a machine's keys follow from the owner's, so that what it writes needs nobody's verification.
+    pub(crate) fn is_of_owner(&self, machine: MachineId) -> Result<bool, VaultError> {
+        Ok(self.machine(machine)?.is_some_and(|record| record.owner_machine))
+    }
+
     /// Machine records never change, so each is read once.
     fn remembered(&self) -> MutexGuard<'_, HashMap<MachineId, MachineRecord>> {
         self.machine_records.lock().unwrap_or_else(PoisonError::into_inner)

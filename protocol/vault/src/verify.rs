@@ -36,13 +36,16 @@ pub struct Verification {
 /// and the next run goes on from there. `stop` is asked between packs; what was verified by then is published.
 pub fn verify_segments(vault: &Arc<Vault>, stop: &dyn Fn() -> bool) -> Result<Verification, VaultError> {
     let before = vault.newest_generation()?;
-    let done: HashSet<&str> = before.verified_segments.iter().map(|(name, _)| name.as_str()).collect();
+    let mut done: HashSet<&str> = before.verified_segments.iter().map(|(name, _)| name.as_str()).collect();
+    done.extend(before.replaced_segments.iter().map(String::as_str));
+    let merged: HashSet<&str> = before.merged_segments.iter().map(|(name, _)| name.as_str()).collect();
     let blocks = BlockReader::new(vault.clone());
     // What a collection took away never comes back, and nobody is offered it.
     let gone = vault.unusable(&before, None)?;
     let (mut report, mut verified) = (Verification::default(), Vec::new());
     for info in vault.store().list_all(segment::PREFIX)? {
-        if done.contains(info.name.as_str()) {
+        let name = info.name.as_str();
+        if done.contains(name) || Segment::is_merged(name) && !merged.contains(name) {
             continue;
         }
         if stop() {

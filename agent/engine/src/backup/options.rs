@@ -19,7 +19,7 @@ const PACK_BYTES_LOW: usize = 8 << 20;
 const BLOCKS_BYTES: u64 = 8 << 20;
 const BLOCKS_BYTES_LOW: u64 = 3 << 20;
 /// Small files are joined up to this many bytes: larger bundles compress better, smaller ones take less memory.
-const BUNDLE_BYTES: usize = 2 << 20;
+const BUNDLE_BYTES: usize = 3 << 19;
 const BUNDLE_BYTES_LOW: usize = 1 << 20;
 /// How far the scan may be ahead of the catalogue, in batches.
 const BATCHES_AHEAD: usize = 32;

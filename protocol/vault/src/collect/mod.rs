@@ -10,6 +10,7 @@
 
 mod error;
 mod live;
+mod merge;
 mod parallel;
 mod plan;
 mod repack;

@@ -3,6 +3,7 @@
 //! **Invariant**: packs are listed before sessions, sessions before segments, segments before points (C2): so the session
 //! of every listed pack is seen, and so is every point of a session that is seen as closed.
 
+use super::merge::{self, Merge, Readers, Seen};
 use super::repack::{self, Sparse};
 use super::roots::{self, Roots};
 use super::sessions::{self, SessionKey, Sessions};
@@ -12,10 +13,10 @@ use crate::pack::Area;
 use crate::record::config::Config;
 use crate::record::forward::Forwards;
 use crate::record::generation::Generation;
-use crate::record::segment;
+use crate::record::segment::{self, SegmentPack};
 use crate::store::ObjectName;
 use crate::vault::{Vault, VaultError};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// By how much the live bytes may fall though nothing was forgotten: one part in ten.
 const LIVE_FALLS_MAX: u64 = 10;
@@ -43,6 +44,9 @@ pub struct Plan {
     pub leftover: Vec<StoredPack>,
     /// Packs of which so little is needed that it is copied, so that they can go.
     pub sparse: Vec<Sparse>,
+    pub(super) merges: Vec<Merge>,
+    /// Packs that earlier decisions deleted.
+    pub(super) gone: HashSet<PackId>,
     /// All packs that lie there.
     pub packs: u64,
     /// Their bytes.
@@ -76,6 +80,11 @@ impl Plan {
     pub fn garbage_bytes(&self) -> u64 {
         let sparse = self.sparse.iter().map(|sparse| &sparse.pack);
         self.garbage.iter().chain(&self.leftover).chain(sparse).map(|pack| pack.bytes).sum()
+    }
+
+    /// Index segments that would give way to merged ones.
+    pub fn segments_to_merge(&self) -> usize {
+        self.merges.iter().map(|merge| merge.parts.len()).sum()
     }
 
     /// Sealed bytes that would be copied.
@@ -117,7 +126,7 @@ pub fn plan_as_if(
     let stored = list_packs(vault)?;
     let machines = roots::machines(vault, &before)?;
     let sessions = sessions::list(vault, &machines, options.workers)?;
-    let listed = list_segments(vault, &before)?;
+    let Listed { packs: listed, seen } = list_segments(vault, &before, &gone, &sessions)?;
     let segments: HashSet<String> =
         vault.store().list_all(segment::PREFIX)?.into_iter().map(|info| info.name.to_string()).collect();
     let mut roots = roots::list(vault, &machines, &before, options.now, options.workers)?;
@@ -128,7 +137,7 @@ pub fn plan_as_if(
     }
     let forwards = Forwards::of(&before);
     let mut named = live::needs_of_points(vault, roots.points.iter())?;
-    let live_bytes = live_bytes(&named.clone().followed(&forwards), &listed);
+    let live_bytes = live_bytes(&named.clone().followed(&forwards), &listed, &gone);
     let (live_before, forgets_before) = before.figures;
     if roots.forgets == forgets_before && live_bytes < live_before - live_before / LIVE_FALLS_MAX {
         return Err(CollectError::LiveFell { before: live_before, now: live_bytes });
@@ -139,6 +148,7 @@ pub fn plan_as_if(
         garbage: Vec::new(),
         leftover: stored.iter().filter(|pack| gone.contains(&pack.id)).copied().collect(),
         sparse: Vec::new(),
+        merges: merge::choose(vault, seen, &sessions, options)?,
         packs: stored.len() as u64,
         pack_bytes: stored.iter().map(|pack| pack.bytes).sum(),
         points: roots.points.len() as u64,
@@ -156,9 +166,10 @@ pub fn plan_as_if(
         unlisted_sessions: Vec::new(),
         mentioned: listed.keys().copied().chain(stored.iter().map(|pack| pack.id)).collect(),
         segments,
+        gone,
         before,
     };
-    plan.find_garbage(vault, &stored, &gone, &listed, &sessions, options)?;
+    plan.find_garbage(vault, &stored, &listed, &sessions, options)?;
     Ok(plan)
 }
 
@@ -167,7 +178,6 @@ impl Plan {
         &mut self,
         vault: &Vault,
         stored: &[StoredPack],
-        gone: &HashSet<PackId>,
         listed: &HashMap<PackId, ListedPack>,
         sessions: &Sessions,
         options: &CollectOptions,
@@ -180,7 +190,7 @@ impl Plan {
         let (mut unlisted, mut writers) = (Vec::new(), HashSet::new());
         let quarantine = vault.quarantine()?;
         for pack in stored {
-            if gone.contains(&pack.id) || undecided.contains(&pack.id) {
+            if self.gone.contains(&pack.id) || undecided.contains(&pack.id) {
                 continue;
             }
             if self.needs.contains(pack.id) {
@@ -222,6 +232,7 @@ impl Plan {
         !self.unfinished
             && self.garbage.is_empty()
             && self.sparse.is_empty()
+            && self.merges.is_empty()
             && self.heads == self.before.heads
             && self.bad == self.before.bad
             && self.unlisted == self.before.unlisted
@@ -280,19 +291,41 @@ fn list_packs(vault: &Vault) -> Result<Vec<StoredPack>, CollectError> {
     Ok(packs)
 }
 
-fn list_segments(vault: &Vault, generation: &Generation) -> Result<HashMap<PackId, ListedPack>, VaultError> {
-    let mut packs: HashMap<PackId, ListedPack> = HashMap::new();
+/// What the segments list.
+struct Listed {
+    packs: HashMap<PackId, ListedPack>,
+    /// Segments that may be merged.
+    seen: BTreeMap<Readers, Vec<Seen>>,
+}
+
+fn list_segments(
+    vault: &Vault,
+    generation: &Generation,
+    gone: &HashSet<PackId>,
+    sessions: &Sessions,
+) -> Result<Listed, VaultError> {
+    let mut listed = Listed { packs: HashMap::new(), seen: BTreeMap::new() };
     let found = vault.segments(generation, None)?;
     let verified: HashSet<&str> =
         generation.verified_segments.iter().map(|(name, _)| segment::own_part(name)).collect();
     for problem in &found.problems {
         tracing::warn!(name = %problem.name, error = %problem.error, "An index segment cannot be read; its packs count as unlisted");
     }
-    for segment in found.segments {
+    for (segment, name) in found.segments.into_iter().zip(found.names) {
         let writer = (segment.machine, segment.session);
-        let is_verified = verified.contains(segment::own_part(segment.name(0).as_str()));
+        let is_verified = verified.contains(segment::own_part(name.as_str()));
+        // Its name tells what a session builds on while that has records; and what nobody read back yet would, merged, be
+        // doubted as a whole for one part.
+        if !sessions.contains_key(&writer) && (is_verified || vault.is_of_owner(segment.machine)?) {
+            let chunks = |of_gone| {
+                let packs = segment.packs.iter().filter(|pack| gone.contains(&pack.id) == of_gone);
+                packs.map(SegmentPack::chunks).sum()
+            };
+            let seen = Seen { name, session: segment.session, chunks: chunks(false), gone: chunks(true) };
+            listed.seen.entry((segment.machine, is_verified)).or_default().push(seen);
+        }
         for pack in segment.packs {
-            let known = packs.entry(pack.id).or_insert_with(|| ListedPack {
+            let known = listed.packs.entry(pack.id).or_insert_with(|| ListedPack {
                 area: pack.area,
                 bytes: pack.bytes,
                 sealed: pack.footer.blocks.iter().map(|block| block.sealed_bytes).collect(),
@@ -303,10 +336,11 @@ fn list_segments(vault: &Vault, generation: &Generation) -> Result<HashMap<PackI
             known.verified |= is_verified;
         }
     }
-    Ok(packs)
+    Ok(listed)
 }
 
-fn live_bytes(needs: &Needs, listed: &HashMap<PackId, ListedPack>) -> u64 {
+/// Sealed bytes of what is needed and there: what a point lost does not count, whether a segment still lists it or not.
+fn live_bytes(needs: &Needs, listed: &HashMap<PackId, ListedPack>, gone: &HashSet<PackId>) -> u64 {
     let bytes_of = |id: PackId| {
         let Some(pack) = listed.get(&id) else { return 0 };
         match pack.area {
@@ -317,5 +351,5 @@ fn live_bytes(needs: &Needs, listed: &HashMap<PackId, ListedPack>) -> u64 {
             }
         }
     };
-    needs.packs().map(bytes_of).sum()
+    needs.packs().filter(|id| !gone.contains(id)).map(bytes_of).sum()
 }

@@ -10,7 +10,7 @@ use crate::id::{MachineId, PackId, SessionId};
 use crate::pack::{Area, BlockInfo, PackCopy, PackHeader};
 use crate::record::forward::Forward;
 use crate::record::generation::Generation;
-use crate::record::segment::{CHUNKS_MAX, Segment, SegmentPack};
+use crate::record::segment::{self, Segment, SegmentPack};
 use crate::references::Leaf;
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultError};
@@ -208,29 +208,22 @@ fn take_back(vault: &Vault, packs: &[SegmentPack]) -> Result<(), VaultError> {
 fn list(
     vault: &Vault,
     machine: MachineId,
-    mut packs: Vec<SegmentPack>,
+    packs: Vec<SegmentPack>,
     generation: u64,
 ) -> Result<Option<Vec<Named>>, VaultError> {
     let (session, mut written) = (SessionId(random()), Vec::new());
-    while !packs.is_empty() {
-        let mut chunks = 0;
-        let fits = |pack: &&SegmentPack| {
-            let fits = chunks < CHUNKS_MAX;
-            chunks += pack.footer.blocks.iter().map(|block| block.members.len()).sum::<usize>();
-            fits
-        };
-        let behind = packs.split_off(packs.iter().take_while(fits).count());
+    let mut groups = segment::cut(packs).into_iter();
+    while let Some(packs) = groups.next() {
         let segment = Segment { machine, session, counter: written.len() as u32, packs };
         match vault.write_rebuilt(&segment, generation) {
             Ok((name, hash)) => written.push((name.to_string(), hash)),
             Err(VaultError::Store(StoreError::Full { .. })) => {
                 take_back(vault, &segment.packs)?;
-                take_back(vault, &behind)?;
+                groups.try_for_each(|packs| take_back(vault, &packs))?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
         }
-        packs = behind;
     }
     Ok(Some(written))
 }

@@ -6,11 +6,12 @@
 use super::plan::{Plan, StoredPack, plan};
 use super::roots::{self, Roots};
 use super::sessions::{self, Sessions};
-use super::{CollectError, CollectOptions, Needs, live, repack, replaced, sweep};
+use super::{CollectError, CollectOptions, Needs, live, merge, repack, replaced, sweep};
 use crate::crypto::random;
 use crate::id::{PackId, SessionId};
 use crate::record::forward::Forwards;
 use crate::record::generation::{Decision, Fence, Generation};
+use crate::record::segment::Segment;
 use crate::store::ObjectName;
 use crate::vault::{Vault, VaultError};
 use std::collections::HashSet;
@@ -39,6 +40,8 @@ pub struct CollectReport {
     pub packs_repacked: u64,
     /// Sealed bytes of these copies.
     pub bytes_copied: u64,
+    /// Index segments that gave way to merged ones.
+    pub segments_merged: u64,
     /// Packs that were to go until somebody needed them again.
     pub spared: u64,
     /// Objects of forgotten points deleted.
@@ -87,6 +90,9 @@ fn collect(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Colle
     let moved = repack::run(vault, plan, options)?;
     moved.tell(&mut next);
     (report.packs_repacked, report.bytes_copied) = (moved.packs.len() as u64, moved.bytes);
+    let merged = merge::run(vault, plan, options)?;
+    merged.tell(&mut next);
+    report.segments_merged = merged.replaced.len() as u64;
     vault.publish(&next)?;
     report.generation = next.number;
     let needs = plan.needs.clone().followed(&Forwards::of(&next));
@@ -99,8 +105,16 @@ fn collect(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Colle
     let packs: Vec<StoredPack> = going.filter(|pack| decided.contains(&pack.id)).copied().collect();
     sweep::packs(vault, &packs, options, &mut report)?;
     // Who reads by the generation before finds what that generation still counted on.
-    let replaced = &plan.before.replaced_segments;
-    sweep::records(vault, replaced, next.horizon, &settled.roots, &settled.sessions, options, &mut report)?;
+    let replaced = plan.before.replaced_segments.iter().cloned().chain(plan.overtaken(&next));
+    sweep::records(
+        vault,
+        &replaced.collect::<Vec<_>>(),
+        next.horizon,
+        &settled.roots,
+        &settled.sessions,
+        options,
+        &mut report,
+    )?;
     Ok(report)
 }
 
@@ -114,6 +128,7 @@ impl Plan {
         next.dead.retain(|pack| self.mentioned.contains(pack));
         next.replaced_segments.retain(|name| self.segments.contains(name));
         next.verified_segments.retain(|(name, _)| self.segments.contains(name));
+        next.merged_segments.retain(|(name, _)| self.segments.contains(name));
         next.heads.clone_from(&self.heads);
         next.bad.clone_from(&self.bad);
         next.figures = (self.live_bytes, self.forgets);
@@ -121,6 +136,14 @@ impl Plan {
         next.unlisted_sessions.clone_from(&self.unlisted_sessions);
         next.horizon = next.horizon.max(next.number.saturating_sub(GENERATIONS_KEPT));
         Ok(next)
+    }
+
+    /// Merged segments that no generation lists, nor will: whoever wrote them was overtaken by `published`, or died.
+    fn overtaken(&self, published: &Generation) -> impl Iterator<Item = String> {
+        let live: HashSet<&String> =
+            published.merged_segments.iter().map(|(name, _)| name).chain(&published.replaced_segments).collect();
+        let merged = self.segments.iter().filter(|name| Segment::is_merged(name));
+        merged.filter(|name| !live.contains(name)).cloned().collect::<Vec<_>>().into_iter()
     }
 }
 

@@ -9,8 +9,11 @@ use super::run::{Filters, Run};
 use super::{Ground, Index, IndexError, PackTable};
 use crate::id::{MachineId, VaultId};
 use crate::record::segment::Segment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
+
+/// A cache of fewer packs is not worth building anew for those that are buried.
+const BURIED_PACKS_MIN: usize = 1000;
 
 /// A segment as it is taken in.
 pub(crate) struct TakenSegment<'a> {
@@ -27,6 +30,8 @@ pub(crate) struct IndexBuilder {
     vault: VaultId,
     reader: Option<MachineId>,
     taken: BTreeMap<String, Taken>,
+    /// Packs of segments that were let go and that no other segment lists: known for good, offered to nobody.
+    buried: BTreeSet<u32>,
     /// Whether something was taken in or dropped since the manifest was read.
     is_changed: bool,
 }
@@ -44,6 +49,7 @@ impl IndexBuilder {
             vault,
             reader,
             taken: BTreeMap::new(),
+            buried: BTreeSet::new(),
             is_changed: true,
         };
         if let Err(why) = builder.load() {
@@ -75,7 +81,7 @@ impl IndexBuilder {
         {
             runs.into_iter().for_each(|run| levels.add_run(run));
         }
-        (self.taken, self.is_changed) = (manifest.taken, false);
+        (self.taken, self.buried, self.is_changed) = (manifest.taken, manifest.buried, false);
         // What comes now is little beside what is there.
         self.index.filters = Filters::Now;
         Ok(())
@@ -89,7 +95,22 @@ impl IndexBuilder {
         }
         self.index = Index::on(ground);
         self.taken.clear();
+        self.buried.clear();
         self.is_changed = true;
+    }
+
+    /// Lets go of segments that others replaced: what they list is offered only as far as another segment lists it, too.
+    pub(crate) fn let_go(&mut self, names: &[String]) {
+        self.is_changed |= !names.is_empty();
+        let gone: Vec<Taken> = names.iter().filter_map(|name| self.taken.remove(name)).collect();
+        let listed: HashSet<u32> = self.taken.values().flat_map(|taken| &taken.packs).copied().collect();
+        self.buried.extend(gone.iter().flat_map(|taken| &taken.packs).filter(|pack| !listed.contains(pack)));
+    }
+
+    /// Whether most of what is here is offered to nobody: building it anew costs less than keeping it.
+    pub(crate) fn is_mostly_buried(&self) -> bool {
+        let packs = self.index.pack_count() as usize;
+        packs >= BURIED_PACKS_MIN && self.buried.len() * 2 > packs
     }
 
     /// How a segment was taken in, if it was.
@@ -105,10 +126,10 @@ impl IndexBuilder {
     /// Takes in a segment that was checked.
     pub(crate) fn take_in(&mut self, taken: &TakenSegment<'_>) -> Result<(), IndexError> {
         self.is_changed = true;
-        for pack in &taken.segment.packs {
-            self.index.add_pack(pack)?;
-        }
-        self.taken.insert(taken.name.to_owned(), Taken { hash: taken.hash, taken_as: taken.taken_as });
+        let packs = taken.segment.packs.iter().map(|pack| self.index.add_pack(pack));
+        let packs = packs.collect::<Result<Vec<u32>, _>>()?;
+        packs.iter().for_each(|pack| _ = self.buried.remove(pack));
+        self.taken.insert(taken.name.to_owned(), Taken { hash: taken.hash, taken_as: taken.taken_as, packs });
         Ok(())
     }
 
@@ -126,6 +147,7 @@ impl IndexBuilder {
             }
         }
         self.index.settle()?;
+        self.buried.iter().for_each(|pack| self.index.bury(*pack));
         Ok(self.index)
     }
 
@@ -153,6 +175,7 @@ impl IndexBuilder {
             packs: index.packs.info(),
             runs,
             taken: std::mem::take(&mut self.taken),
+            buried: self.buried.clone(),
         };
         home.publish(&manifest.encode())?;
         home.sweep(&manifest.files());

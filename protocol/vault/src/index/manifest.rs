@@ -1,10 +1,11 @@
 //! What a cache holds: the vault and reader it serves, its files, and the segments that were taken in.
 //!
-//! File `manifest`: `"NKINDEX1"`, then in the primitives of FORMAT.md: vault id (16), reader (u8: 0 every signed segment, 1
+//! File `manifest`: `"NKINDEX2"`, then in the primitives of FORMAT.md: vault id (16), reader (u8: 0 every signed segment, 1
 //! the machine that follows), machine id (16), cache id (16), u32 next file number; packs: u32 file, u32 full pages, the
 //! records behind them (varint count, 40 bytes each); three lists of runs (data, metadata, packs by id), each `u32 file,
 //! varint entries`; list of segments: `bytes name, hash (32), u8 trust (0 by its hash, 1 by the signer that follows),
-//! signer (32)`; and BLAKE3 of everything before.
+//! signer (32), numbers of its packs (list of varint)`; list of the numbers of packs that no segment lists any more (varint);
+//! and BLAKE3 of everything before.
 //!
 //! **Invariant**: a manifest is believed only when its hash matches; it then names everything the cache consists of.
 
@@ -12,9 +13,9 @@ use super::packs::{IndexedPack, PACK_BYTES, PackTableInfo};
 use super::run::RunInfo;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{MachineId, VaultId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-const MAGIC: &[u8; 8] = b"NKINDEX1";
+const MAGIC: &[u8; 8] = b"NKINDEX2";
 /// A longer manifest is not read: 200,000 segments.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 
@@ -28,11 +29,13 @@ pub(crate) enum TakenAs {
 }
 
 /// A segment whose packs are in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
     /// The hash of the object that was read.
     pub(crate) hash: [u8; 32],
     pub(crate) taken_as: TakenAs,
+    /// The numbers of the packs it lists.
+    pub(crate) packs: Vec<u32>,
 }
 
 /// What a cache says of itself.
@@ -47,6 +50,8 @@ pub(crate) struct Manifest {
     pub(crate) runs: [Vec<RunInfo>; 3],
     /// By name.
     pub(crate) taken: BTreeMap<String, Taken>,
+    /// Packs that no segment lists any more.
+    pub(crate) buried: BTreeSet<u32>,
 }
 
 impl Manifest {
@@ -72,7 +77,9 @@ impl Manifest {
                 TakenAs::Verified => out.u8(0).raw(&[0; 32]),
                 TakenAs::SignedBy(signer) => out.u8(1).raw(&signer),
             };
+            write_numbers(&mut out, taken.packs.iter());
         }
+        write_numbers(&mut out, self.buried.iter());
         let hash = blake3::hash(out.as_slice());
         out.raw(hash.as_bytes());
         out.finish()
@@ -102,9 +109,10 @@ impl Manifest {
             })?;
         }
         let taken = reader.list(read_taken)?.into_iter().collect();
+        let buried = reader.list(read_number)?.into_iter().collect();
         reader.end()?;
         let packs = PackTableInfo { file, pages, tail };
-        Ok(Self { vault, reader: has_reader.then_some(machine), cache, next, packs, runs, taken })
+        Ok(Self { vault, reader: has_reader.then_some(machine), cache, next, packs, runs, taken, buried })
     }
 
     /// The numbers of all files it names.
@@ -122,5 +130,17 @@ fn read_taken(reader: &mut Reader<'_>) -> Result<(String, Taken), DecodeError> {
         1 => TakenAs::SignedBy(signer),
         _ => return Err(reader.out_of_bounds()),
     };
-    Ok((name, Taken { hash, taken_as }))
+    let packs = reader.list(read_number)?;
+    Ok((name, Taken { hash, taken_as, packs }))
+}
+
+fn read_number(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    Ok(reader.varint_max(u32::MAX.into())? as u32)
+}
+
+fn write_numbers<'n>(out: &mut Writer, numbers: impl ExactSizeIterator<Item = &'n u32>) {
+    out.varint(numbers.len() as u64);
+    for number in numbers {
+        out.varint(u64::from(*number));
+    }
 }

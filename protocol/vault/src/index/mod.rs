@@ -7,8 +7,8 @@
 //!
 //! Where the caller names a folder it is a **cache** ([`builder`]): `STATE_DIR/cache/<vault id>/index-<reader>/` holds
 //! `manifest` ([`manifest`]), `lock`, and numbered files: `.run`, `.filter`, `.packs`. It names the vault, the reader, and
-//! every segment taken in with its hash and why it counted; whatever does not match, or is damaged, drops the whole
-//! cache, which is then built anew from the segments. A second process at the same time works in a private folder; so
+//! every segment taken in with its hash, why it counted, and its packs. A segment that was replaced is let go, with the packs
+//! that no other one lists; whatever else does not match, or is damaged, drops the whole cache, which is then built anew. A second process at the same time works in a private folder; so
 //! does one without a folder, once its table is full, and with no room on any disk the table grows up to a bound.
 //!
 //! **Invariant**: an id found here was read from a segment whose signature was checked, so its pack was durable before.
@@ -99,6 +99,8 @@ pub struct Index {
     packs: PackTable,
     /// One bit for each pack: set when writers must not see it.
     hidden: Vec<u64>,
+    /// One bit for each pack: set when no segment lists it any more.
+    buried: Vec<u64>,
     pages: PageCache,
     ground: Ground,
     filters: Filters,
@@ -125,6 +127,7 @@ impl Index {
             by_id: Levels::new(SMALL_TABLE_MAX),
             packs: PackTable::default(),
             hidden: Vec::new(),
+            buried: Vec::new(),
             pages: PageCache::new(PAGES_BYTES),
             ground,
             filters: Filters::Later,
@@ -189,23 +192,26 @@ impl Index {
             self.by_id.visit(&self.pages, &first_half(&id.0), &mut note)?;
             for number in numbers {
                 if self.pack(number)?.id == *id {
-                    let word = number as usize / 64;
-                    self.hidden.resize(self.hidden.len().max(word + 1), 0);
-                    self.hidden[word] |= 1 << (number % 64);
+                    set(&mut self.hidden, number);
                 }
             }
         }
         Ok(())
     }
 
-    /// Shows every pack again.
-    pub fn unhide(&mut self) {
-        self.hidden = Vec::new();
+    /// A pack that no segment lists any more: it is shown to nobody.
+    pub(crate) fn bury(&mut self, number: u32) {
+        set(&mut self.buried, number);
     }
 
-    /// Whether a pack is hidden.
+    /// Whether a segment still lists a pack.
+    pub fn is_listed(&self, number: u32) -> bool {
+        !is_set(&self.buried, number)
+    }
+
+    /// Whether a pack is hidden, or listed no more.
     pub fn is_hidden(&self, number: u32) -> bool {
-        self.hidden.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+        is_set(&self.hidden, number) || is_set(&self.buried, number)
     }
 
     /// Where a chunk lies: one of its places that are not hidden.
@@ -221,8 +227,8 @@ impl Index {
     /// Every place of a chunk, those not hidden first: where one cannot be read, another may.
     pub fn places(&self, id: &BlobId) -> Result<Vec<Location>, IndexError> {
         let mut places = Vec::new();
-        let mut note = |place| {
-            places.push(place);
+        let mut note = |place: Location| {
+            places.extend(self.is_listed(place.pack).then_some(place));
             false
         };
         self.sound(self.data.visit(&self.pages, &key(id), &mut note))?;
@@ -297,4 +303,14 @@ impl Index {
             }
         })
     }
+}
+
+fn set(bits: &mut Vec<u64>, number: u32) {
+    let word = number as usize / 64;
+    bits.resize(bits.len().max(word + 1), 0);
+    bits[word] |= 1 << (number % 64);
+}
+
+fn is_set(bits: &[u64], number: u32) -> bool {
+    bits.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
 }

@@ -44,6 +44,8 @@ pub struct Generation {
     pub unlisted: Vec<PackId>,
     /// The sessions that may have written them.
     pub unlisted_sessions: Vec<(MachineId, SessionId)>,
+    /// Merged segments that count: name and hash of the object.
+    pub merged_segments: Vec<(String, [u8; 32])>,
 }
 
 /// The end of a machine's chain as a collector saw it.
@@ -144,6 +146,18 @@ fn write_sessions(out: &mut Writer, tag: u64, sessions: &[(MachineId, SessionId)
     });
 }
 
+fn segments(value: &mut Reader<'_>) -> Result<Vec<(String, [u8; 32])>, DecodeError> {
+    value.list(|r| Ok((r.text()?, r.array()?)))
+}
+
+fn write_segments(body: &mut Writer, tag: u64, segments: &[(String, [u8; 32])]) {
+    body.field(tag, |w| {
+        w.list(segments, |w, (name, hash)| {
+            w.bytes(name.as_bytes()).raw(hash);
+        });
+    });
+}
+
 impl Head {
     fn write(&self, w: &mut Writer) {
         w.raw(self.machine.as_bytes()).varint(self.sequence).raw(&self.hash).varint(self.points);
@@ -179,11 +193,7 @@ impl Generation {
         body.field(6, |w| {
             w.list(&self.forwards, |w, forward| forward.write(w));
         });
-        body.field(7, |w| {
-            w.list(&self.verified_segments, |w, (name, hash)| {
-                w.bytes(name.as_bytes()).raw(hash);
-            });
-        });
+        write_segments(&mut body, 7, &self.verified_segments);
         write_packs(&mut body, 8, &self.dead);
         body.field(9, |w| {
             w.list(&self.heads, |w, head| head.write(w));
@@ -201,6 +211,7 @@ impl Generation {
         });
         write_packs(&mut body, 13, &self.unlisted);
         write_sessions(&mut body, 15, &self.unlisted_sessions);
+        write_segments(&mut body, 16, &self.merged_segments);
         keeper.seal(Kind::Generation, &Self::name_of(self.number), header.finish(), body.finish(), maintenance)
     }
 
@@ -221,7 +232,7 @@ impl Generation {
                 2 => generation.replaced_segments = value.list(Reader::text)?,
                 4 => generation.tombstones = packs(value)?,
                 6 => generation.forwards = value.list(Forward::read)?,
-                7 => generation.verified_segments = value.list(|r| Ok((r.text()?, r.array()?)))?,
+                7 => generation.verified_segments = segments(value)?,
                 8 => generation.dead = packs(value)?,
                 9 => generation.heads = value.list(Head::read)?,
                 10 => generation.horizon = value.varint()?,
@@ -229,6 +240,7 @@ impl Generation {
                 12 => generation.bad = value.list(|r| Ok((MachineId(r.array()?), r.varint()?)))?,
                 13 => generation.unlisted = packs(value)?,
                 15 => generation.unlisted_sessions = sessions(value)?,
+                16 => generation.merged_segments = segments(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -341,6 +353,7 @@ mod tests {
             bad: vec![(MachineId([5; 16]), 12)],
             unlisted: vec![PackId([8; 32])],
             unlisted_sessions: vec![(MachineId([5; 16]), SessionId([9; 16]))],
+            merged_segments: vec![("i/0/c".into(), [7; 32])],
         };
         let (name, bytes) = (Generation::name_of(3), generation.seal(keeper, &maintenance));
         assert_eq!(Generation::open(keeper, &name, &bytes, maintenance.public()).unwrap(), generation);

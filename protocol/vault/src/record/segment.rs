@@ -14,6 +14,25 @@ pub const PREFIX: &str = "i/";
 /// Chunks that one segment lists at most when it is rebuilt or written for what moved; more would pass the bound of an object.
 pub(crate) const CHUNKS_MAX: usize = 500_000;
 
+/// What the counter of a merged segment's name begins with.
+const MERGED: char = 'm';
+
+/// Packs in groups that fit one segment each.
+pub(crate) fn cut(mut packs: Vec<SegmentPack>) -> Vec<Vec<SegmentPack>> {
+    let mut groups = Vec::new();
+    while !packs.is_empty() {
+        let mut chunks = 0;
+        let fits = |pack: &&SegmentPack| {
+            let fits = chunks < CHUNKS_MAX;
+            chunks += pack.chunks();
+            fits
+        };
+        let behind = packs.split_off(packs.iter().take_while(fits).count());
+        groups.push(std::mem::replace(&mut packs, behind));
+    }
+    groups
+}
+
 /// A segment's name without the generation it was written in.
 pub(crate) fn own_part(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
@@ -46,6 +65,11 @@ pub struct Segment {
 }
 
 impl SegmentPack {
+    /// How many chunks or blobs it holds.
+    pub(crate) fn chunks(&self) -> usize {
+        self.footer.blocks.iter().map(|block| block.members.len()).sum()
+    }
+
     /// The line for a finished pack.
     pub fn of(area: Area, pack: &FinishedPack) -> Self {
         Self { area, id: pack.id, bytes: pack.bytes.len() as u64, footer: pack.footer.clone() }
@@ -68,6 +92,17 @@ impl Segment {
     /// Where it lies.
     pub fn name(&self, generation: u64) -> ObjectName {
         super::name(format!("{PREFIX}{generation:016x}/{}-{}-{:08x}", self.machine, self.session, self.counter))
+    }
+
+    /// Where it lies when a collection merged it out of others: there it counts only while a generation lists it.
+    pub fn merged_name(&self, generation: u64) -> ObjectName {
+        let counter = self.counter & 0x0fff_ffff;
+        super::name(format!("{PREFIX}{generation:016x}/{}-{}-{MERGED}{counter:07x}", self.machine, self.session))
+    }
+
+    /// Whether a name is one of a merged segment.
+    pub fn is_merged(name: &str) -> bool {
+        name.rsplit('-').next().is_some_and(|counter| counter.starts_with(MERGED))
     }
 
     /// The machine that a segment's name says wrote it.

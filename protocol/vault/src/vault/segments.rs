@@ -26,6 +26,18 @@ enum Trust {
     Hash([u8; 32]),
 }
 
+/// The segments of a listing.
+#[derive(Default)]
+struct Listed {
+    /// Those that count, in the listing's order, and why.
+    live: Vec<(ObjectInfo, Trust)>,
+    /// Those that may not count, although nothing replaced them.
+    refused: HashSet<String>,
+}
+
+/// Live segments, to be read one by one.
+pub(crate) struct LiveSegments(BTreeMap<ObjectName, Trust>);
+
 /// Under this prefix segments of this machine are kept until its index takes them in.
 const OWN_SEGMENTS: &str = "own-segments/";
 
@@ -34,6 +46,8 @@ const OWN_SEGMENTS: &str = "own-segments/";
 pub struct Segments {
     /// What counts.
     pub segments: Vec<Segment>,
+    /// Their objects, in the same order.
+    pub names: Vec<ObjectName>,
     /// Damaged or exchanged segments.
     pub problems: Vec<Problem>,
 }
@@ -82,10 +96,13 @@ impl Vault {
     /// verified. With no `reader` (restore and check), every signed one.
     pub fn segments(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Segments, VaultError> {
         let mut found = Segments::default();
-        for (info, trust) in self.live_segments(generation, reader, &self.quarantine()?)? {
+        for (info, trust) in self.list_segments(generation, reader, &self.quarantine()?)?.live {
             let bytes = self.store.get(&info.name, OBJECT_BYTES_MAX)?;
             match self.open_segment(&info.name, &bytes, trust) {
-                Ok(segment) => found.segments.push(segment),
+                Ok(segment) => {
+                    found.segments.push(segment);
+                    found.names.push(info.name);
+                }
                 Err(error) => found.problems.push(Problem { name: info.name, error }),
             }
         }
@@ -95,7 +112,7 @@ impl Vault {
     /// Live segments that cannot be used, those in quarantine left out. One segment is in memory at a time.
     pub fn segment_problems(&self, generation: &Generation) -> Result<Vec<Problem>, VaultError> {
         let mut problems = Vec::new();
-        for (info, trust) in self.live_segments(generation, None, &self.quarantine()?)? {
+        for (info, trust) in self.list_segments(generation, None, &self.quarantine()?)?.live {
             let bytes = match self.store.get(&info.name, OBJECT_BYTES_MAX) {
                 // A collector replaced it meanwhile.
                 Err(StoreError::NotFound { .. }) => continue,
@@ -123,38 +140,63 @@ impl Vault {
         Ok((name, *blake3::hash(&bytes).as_bytes()))
     }
 
-    /// The segments of the listing that count, in its order, and why.
-    fn live_segments(
+    /// Writes a segment that takes the place of others, once a generation lists it; answers its name and hash.
+    pub(crate) fn write_merged(&self, segment: &Segment, generation: u64) -> Result<(String, [u8; 32]), VaultError> {
+        let maintenance = self.maintenance("merging the index")?;
+        let name = segment.merged_name(generation);
+        let bytes = segment.seal_by(self.id(), &name, &self.keys, &maintenance);
+        self.store.put_same(&name, &bytes)?;
+        Ok((name.to_string(), *blake3::hash(&bytes).as_bytes()))
+    }
+
+    /// Lists the segments that count for somebody, to read some of them.
+    pub(crate) fn live_segments(&self, generation: &Generation) -> Result<LiveSegments, VaultError> {
+        let listed = self.list_segments(generation, None, &self.quarantine()?)?;
+        Ok(LiveSegments(listed.live.into_iter().map(|(info, trust)| (info.name, trust)).collect()))
+    }
+
+    /// Which segments of the listing count.
+    fn list_segments(
         &self,
         generation: &Generation,
         reader: Option<MachineId>,
         quarantine: &Quarantine,
-    ) -> Result<Vec<(ObjectInfo, Trust)>, VaultError> {
+    ) -> Result<Listed, VaultError> {
         let replaced: HashSet<&str> = generation.replaced_segments.iter().map(String::as_str).collect();
-        let verified: BTreeMap<&str, [u8; 32]> =
-            generation.verified_segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
+        let by_name = |segments| -> BTreeMap<&str, [u8; 32]> {
+            let segments: &Vec<(String, [u8; 32])> = segments;
+            segments.iter().map(|(name, hash)| (name.as_str(), *hash)).collect()
+        };
+        let (verified, merged) = (by_name(&generation.verified_segments), by_name(&generation.merged_segments));
         let mut writers = BTreeMap::new();
-        let mut live = Vec::new();
+        let mut found = Listed::default();
         let listed = self.store.list_all(segment::PREFIX)?;
         if self.own.is_none() {
             self.remember_writers(&listed)?;
         }
         for info in listed {
-            let counts = !replaced.contains(info.name.as_str()) && !quarantine.holds(&info.name);
-            let Some(writer) = Segment::writer_of(&info.name).filter(|_| counts) else { continue };
-            let trust = match verified.get(info.name.as_str()) {
-                Some(hash) => Trust::Hash(*hash),
-                None => *match writers.entry(writer) {
+            let name = info.name.as_str();
+            // A merged segment is none before its generation is there, nor when that lost to another.
+            if replaced.contains(name) || Segment::is_merged(name) && !merged.contains_key(name) {
+                continue;
+            }
+            let writer = Segment::writer_of(&info.name).filter(|_| !quarantine.holds(&info.name));
+            let trust = match (verified.get(name), writer) {
+                (_, None) => Trust::None,
+                (Some(hash), Some(_)) => Trust::Hash(*hash),
+                (None, Some(writer)) => *match writers.entry(writer) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(vacant) => vacant.insert(self.trust(writer, reader)?),
                 },
             };
-            match trust {
-                Trust::None => {}
-                Trust::Signer(_) | Trust::Hash(_) => live.push((info, trust)),
+            match (trust, merged.get(name)) {
+                (Trust::None, _) => _ = found.refused.insert(name.to_owned()),
+                // It counts for whom the machine's own segments do, and the generation vouches for its bytes.
+                (Trust::Signer(_), Some(hash)) => found.live.push((info, Trust::Hash(*hash))),
+                (Trust::Signer(_) | Trust::Hash(_), _) => found.live.push((info, trust)),
             }
         }
-        Ok(live)
+        Ok(found)
     }
 
     /// Reads the records of many unknown writers by one listing instead of one by one.
@@ -197,12 +239,12 @@ impl Vault {
     /// Only segments that the local cache lacks are read; see [`Vault::with_local`].
     pub fn load_index(&self, generation: &Generation, reader: Option<MachineId>) -> Result<Index, VaultError> {
         let quarantine = self.quarantine()?;
-        let live = self.live_segments(generation, reader, &quarantine)?;
+        let listed = self.list_segments(generation, reader, &quarantine)?;
         let dir = self.local.index_dir(self.id(), reader);
-        let built = match self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &live, reader) {
+        let built = match self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &listed, reader) {
             // The damage dropped the cache, so the second build reads everything from the vault.
             Err(VaultError::Index(IndexError::Damaged { .. })) => {
-                self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &live, reader)
+                self.build_index(IndexBuilder::open(dir.as_deref(), self.id(), reader), &listed, reader)
             }
             other => other,
         };
@@ -215,17 +257,23 @@ impl Vault {
     fn build_index(
         &self,
         mut builder: IndexBuilder,
-        live: &[(ObjectInfo, Trust)],
+        listed: &Listed,
         reader: Option<MachineId>,
     ) -> Result<Index, VaultError> {
+        let live = &listed.live;
         let known: BTreeMap<&str, Trust> = live.iter().map(|(info, trust)| (info.name.as_str(), *trust)).collect();
         let counts = |name| {
             let (trust, taken) = (known.get(name), builder.taken(name));
             trust.zip(taken).is_some_and(|(trust, (hash, taken_as))| trust.covers(hash, taken_as))
         };
-        if !builder.names().all(counts) {
+        let stale: Vec<String> = builder.names().filter(|name| !counts(name)).map(str::to_owned).collect();
+        // One that is neither replaced nor gone is in doubt, and so is every place that it told of.
+        let in_doubt = |name: &String| known.contains_key(name.as_str()) || listed.refused.contains(name);
+        if stale.iter().any(in_doubt) || builder.is_mostly_buried() {
             tracing::info!("A segment of the index cache counts no more; it is built anew");
             builder.begin_anew();
+        } else {
+            builder.let_go(&stale);
         }
         let new: Vec<_> = live.iter().filter(|(info, _)| builder.taken(info.name.as_str()).is_none()).collect();
         let infos: Vec<ObjectInfo> = new.iter().map(|(info, _)| info.clone()).collect();
@@ -262,6 +310,19 @@ impl Vault {
     /// Keeps a segment that this machine wrote, for its next index.
     pub(crate) fn keep_segment(&self, name: &ObjectName, bytes: &[u8]) {
         self.keep(OWN_SEGMENTS, name, bytes);
+    }
+}
+
+impl LiveSegments {
+    /// Reads a segment. None when it does not count, or is not what its writer or a generation vouched for.
+    pub(crate) fn read(&self, vault: &Vault, name: &ObjectName) -> Result<Option<Segment>, VaultError> {
+        let Some(trust) = self.0.get(name) else { return Ok(None) };
+        let bytes = match vault.store.get(name, OBJECT_BYTES_MAX) {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let opened = vault.open_segment(name, &bytes, *trust);
+        Ok(opened.inspect_err(|error| tracing::warn!(%name, %error, "An index segment is not merged")).ok())
     }
 }
 

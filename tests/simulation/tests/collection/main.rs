@@ -6,6 +6,7 @@ mod crashes;
 mod interleavings;
 mod lab;
 mod listings;
+mod merging;
 mod repacking;
 mod retention;
 mod scenarios;

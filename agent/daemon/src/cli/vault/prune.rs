@@ -39,6 +39,7 @@ struct Document {
     bytes_deleted: u64,
     packs_repacked: u64,
     bytes_copied: u64,
+    segments_merged: u64,
     packs_kept_for_sessions: u64,
     sessions_fenced: u64,
     trash_bytes_freed: u64,
@@ -76,6 +77,7 @@ pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
         bytes_deleted: 0,
         packs_repacked: 0,
         bytes_copied: 0,
+        segments_merged: 0,
         packs_kept_for_sessions: 0,
         sessions_fenced: 0,
         trash_bytes_freed: 0,
@@ -156,6 +158,7 @@ impl Document {
         self.bytes_deleted = plan.garbage_bytes();
         self.packs_repacked = plan.sparse.len() as u64;
         self.bytes_copied = plan.copied_bytes();
+        self.segments_merged = plan.segments_to_merge() as u64;
         self.packs_kept_for_sessions = plan.kept_for_sessions;
         self.generation = plan.before.number;
     }
@@ -167,6 +170,7 @@ impl Document {
         self.bytes_deleted = report.bytes_deleted;
         self.packs_repacked = report.packs_repacked;
         self.bytes_copied = report.bytes_copied;
+        self.segments_merged = report.segments_merged;
         self.sessions_fenced = report.fenced;
         self.generation = report.generation;
     }
@@ -197,6 +201,10 @@ fn tell(document: &Document, json: bool) {
             text::count(document.packs_repacked),
             text::bytes(document.bytes_copied),
         ));
+    }
+    if document.segments_merged > 0 {
+        let merged = text::count(document.segments_merged);
+        output::line(format_args!("{merged} index segments {were} merged"));
     }
     if document.packs_kept_for_sessions > 0 {
         let kept = text::count(document.packs_kept_for_sessions);
