@@ -1,6 +1,7 @@
 //! A collector, from its survey to its deletions (FORMAT.md, "Collection").
 
 use crate::Collection;
+use crate::merging::Merging;
 use crate::moves::Move;
 use crate::properties::is_bad;
 use crate::state::{Collector, Generation, Packs, PointState, Seen, Sessions, State, WriterStep, own};
@@ -23,6 +24,10 @@ pub enum CollectorAction {
     SurveyToMove,
     /// Puts the copy and the segment that lists it.
     Copy,
+    /// The same, to merge the segments of sessions that are over, and to tombstone nothing.
+    SurveyToMerge,
+    /// Puts the merged segment.
+    PutMerged,
     /// Puts the next generation; the first one wins.
     Publish,
     /// Lists the sessions.
@@ -43,6 +48,7 @@ pub(crate) fn actions(model: &Collection, state: &State, number: u8, mut push: i
         Collector::Surveyed { moved: Some(Move { copy: 0, .. }), .. } if model.rules.copies_first => {
             push(CollectorAction::Copy)
         }
+        Collector::Surveyed { merging: Merging::Chosen(_), .. } => push(CollectorAction::PutMerged),
         Collector::Surveyed { .. } => push(CollectorAction::Publish),
         Collector::Published { .. } => push(CollectorAction::ListSessions),
         Collector::Listed { .. } => push(CollectorAction::Fence),
@@ -68,6 +74,9 @@ fn idle_actions(model: &Collection, state: &State, mut push: impl FnMut(Collecto
         if model.scope.moods {
             push(CollectorAction::SurveyForNone);
         }
+        if model.scope.merges && mergeable(model, state) != 0 {
+            push(CollectorAction::SurveyToMerge);
+        }
         if model.scope.moves && state.has_room_for_a_copy() && movable(model, state) != 0 {
             push(CollectorAction::SurveyToMove);
         }
@@ -90,25 +99,44 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
             let tombstones = if action == CollectorAction::Survey { all } else { lowest(all) };
             let tombstones = if action == CollectorAction::SurveyForNone { 0 } else { tombstones };
             state.took_running |= tombstones & packs_of_backups(model, state) != 0;
-            survey(model, state, tombstones, None)
+            survey(model, state, tombstones, None, Merging::Nothing)
         }
         (CollectorAction::SurveyToMove, _) => {
             let old = lowest(movable(model, state));
             state.took_running |= old & packs_of_backups(model, state) != 0;
-            survey(model, state, old, Some(Move { old, copy: 0 }))
+            survey(model, state, old, Some(Move { old, copy: 0 }), Merging::Nothing)
+        }
+        (CollectorAction::SurveyToMerge, _) => survey(model, state, 0, None, Merging::Chosen(mergeable(model, state))),
+        (
+            CollectorAction::PutMerged,
+            Collector::Surveyed { on, tombstones, seen, moved, forwards, merging: Merging::Chosen(replaced) },
+        ) => {
+            let gone = state.generations[usize::from(on)];
+            let merged = replaced & !(gone.dead | gone.decision.unwrap_or(0));
+            if !model.rules.counts_merged_by_generation {
+                state.written |= merged;
+            }
+            let merging = Merging::Written { replaced, merged };
+            Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }
         }
         (
             CollectorAction::Copy,
-            Collector::Surveyed { on, tombstones, seen, moved: Some(Move { old, .. }), forwards },
+            Collector::Surveyed { on, tombstones, seen, moved: Some(Move { old, .. }), forwards, merging },
         ) => {
             let copy = state.copy(old);
             // Without room for a copy nothing is moved.
             let (moved, tombstones) = if copy == 0 { (None, 0) } else { (Some(Move { old, copy }), tombstones) };
-            Collector::Surveyed { on, tombstones, seen, moved, forwards }
+            Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }
         }
         (CollectorAction::Publish, Collector::Surveyed { on, .. }) if state.newest != on => Collector::Idle,
-        (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen, moved, forwards }) => {
-            publish(state, on + 1, Generation { tombstones, seen, moved, forwards, ..Generation::default() })
+        (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }) => {
+            let before = state.generations[usize::from(on)];
+            let (replaced, merged) = match merging {
+                Merging::Written { replaced, merged } => (before.replaced | replaced, merged),
+                Merging::Nothing | Merging::Chosen(_) => (before.replaced, before.merged),
+            };
+            let next = Generation { tombstones, seen, moved, forwards, replaced, merged, ..Generation::default() };
+            publish(state, on + 1, Generation { dead: state.dead_after(on), ..next })
         }
         (CollectorAction::ListSessions, Collector::Published { generation }) => {
             Collector::Listed { generation, sessions: to_fence(model, state) }
@@ -147,19 +175,26 @@ fn needed(model: &Collection, state: &State, generation: u8) -> Packs {
 
 /// Stored, not yet given up by an earlier decision, of no open session.
 fn free(model: &Collection, state: &State) -> Packs {
-    let live = state.stored & usable(model, state, state.newest);
+    let live = state.stored & usable(model, state, state.newest, 0);
     let spared = match (model.rules.spares_open, model.rules.spares_fenced) {
         (true, true) => state.open() & !state.silent,
         (true, false) => state.open() & !state.silent & !state.fenced(),
         (false, _) => 0,
     };
-    live & !packs_of(model, spared)
+    // Who wrote it does not show any more of what a merged segment lists.
+    live & !(packs_of(model, spared) & !state.generations[usize::from(state.newest)].merged)
 }
 
-fn survey(model: &Collection, state: &State, tombstones: Packs, moved: Option<Move>) -> Collector {
+/// What is listed by segments of sessions that are over.
+fn mergeable(model: &Collection, state: &State) -> Packs {
+    let at_work = if model.rules.merges_what_is_over { state.open() & !state.silent } else { 0 };
+    state.listed(state.newest) & !packs_of(model, at_work)
+}
+
+fn survey(model: &Collection, state: &State, tombstones: Packs, moved: Option<Move>, merging: Merging) -> Collector {
     let named = state.roots(model.rules.roots_partials);
     let forwards = if model.rules.keeps_forwards { state.forwards_from(state.newest, named) } else { 0 };
-    Collector::Surveyed { on: state.newest, tombstones, seen: see(model, state), moved, forwards }
+    Collector::Surveyed { on: state.newest, tombstones, seen: see(model, state), moved, forwards, merging }
 }
 
 fn packs_of(model: &Collection, sessions: Sessions) -> Packs {

@@ -4,6 +4,7 @@
 //! its actions, a put of a recovery point may arrive at any later time, and nobody reads a clock.
 
 mod collector;
+mod merging;
 mod moves;
 mod properties;
 mod rules;
@@ -12,6 +13,7 @@ mod state;
 mod writer;
 
 pub use collector::CollectorAction;
+pub use merging::Merging;
 pub use moves::Move;
 pub use properties::{FLAGGED, GREEDY, TRUSTED};
 pub use rules::{Rules, Scope};

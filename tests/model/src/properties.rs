@@ -22,6 +22,14 @@ pub(crate) fn all() -> Vec<Property<Collection>> {
         Property::sometimes("what a point names is gone, and its copy is there", |_, state: &State| {
             state.old_point.is_some_and(|named| named & state.deleted != 0 && !state.missing(named))
         }),
+        Property::sometimes(
+            "what went is mentioned no more, and a later point stands",
+            |model: &Collection, state: &State| {
+                let forgotten = state.deleted & !state.listed(state.newest) & !state.dead(&model.rules, state.newest);
+                let stands = |point: &Point| point.state == PointState::Trusted && point.base == state.newest;
+                forgotten != 0 && state.points.iter().any(stands)
+            },
+        ),
         Property::sometimes("a fenced backup ends trusted in its second session", |_, state: &State| {
             state.writers.iter().any(|writer| writer.attempt == 1 && writer.step == WriterStep::Trusts)
         }),
@@ -57,5 +65,8 @@ pub(crate) fn is_bad(model: &Collection, state: &State, session: u8) -> bool {
     let is_new = point.sequence > newest.seen.heads[usize::from(model.scope.writer(session))];
     let is_below = model.rules.minds_horizon && point.base + 1 < state.horizon(&model.scope);
     let is_suspect = state.is_fenced_after(&model.scope, session, point.base) || is_below && is_new;
-    is_suspect && state.followed(state.newest, point.packs) & (state.dead() | newest.decision.unwrap_or(0)) != 0
+    is_suspect
+        && state.followed(state.newest, point.packs)
+            & (state.lost(&model.rules, state.newest) | newest.decision.unwrap_or(0))
+            != 0
 }

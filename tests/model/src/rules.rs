@@ -43,6 +43,12 @@ pub struct Rules {
     pub follows_forwards: bool,
     /// A generation carries on the forwards that lead on from what points name.
     pub keeps_forwards: bool,
+    /// Only segments of sessions that are over are merged.
+    pub merges_what_is_over: bool,
+    /// A merged segment counts only when the generation lists it.
+    pub counts_merged_by_generation: bool,
+    /// A cache lets go of packs that no segment lists any more.
+    pub lets_go: bool,
 }
 
 impl Rules {
@@ -67,6 +73,9 @@ impl Rules {
         copies_first: true,
         follows_forwards: true,
         keeps_forwards: true,
+        merges_what_is_over: true,
+        counts_merged_by_generation: true,
+        lets_go: true,
     };
 }
 
@@ -99,6 +108,8 @@ pub struct Scope {
     pub moods: bool,
     /// Whether a collector may copy a pack that is needed, so that it can go.
     pub moves: bool,
+    /// Whether a collector may merge segments.
+    pub merges: bool,
     /// Whether processes keep their numbers, so that a written trace can be followed.
     pub is_trace: bool,
 }
@@ -119,6 +130,7 @@ impl Scope {
         silences: false,
         moods: false,
         moves: false,
+        merges: false,
         is_trace: false,
     };
 

@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: small enough to copy, and ordered, so that equal situations have one canonical form.
 
+use crate::merging::Merging;
 use crate::moves::{COPIES_MAX, Move};
 use crate::rules::{Rules, Scope};
 
@@ -68,6 +69,12 @@ pub struct Generation {
     pub moved: Option<Move>,
     /// The generations, one bit each, whose moves it says are to be followed.
     pub forwards: u8,
+    /// What earlier decisions took, as far as a segment still lists it.
+    pub dead: Packs,
+    /// Packs whose own segments count no more.
+    pub replaced: Packs,
+    /// What its merged segments list.
+    pub merged: Packs,
 }
 
 /// The points a survey saw.
@@ -132,6 +139,8 @@ pub enum Collector {
         moved: Option<Move>,
         /// Earlier generations whose moves must still be followed.
         forwards: u8,
+        /// The segments that are to be merged.
+        merging: Merging,
     },
     /// The generation exists, by this collector or another.
     Published {
@@ -199,6 +208,10 @@ pub struct State {
     pub copies: [Packs; COPIES_MAX],
     /// What the old point needs, until it is forgotten.
     pub old_point: Option<Packs>,
+    /// What merged segments in the store list that count whoever wrote them; against the rules.
+    pub written: Packs,
+    /// What each machine's cache ever took in and does not let go; against the rules.
+    pub cached: [Packs; WRITERS_MAX],
     /// Whether a survey ever took a running backup's own packs; only to ask about.
     pub took_running: bool,
 }
@@ -251,12 +264,6 @@ impl State {
         self.later(scope, base).iter().any(|generation| generation.fenced & 1 << session != 0)
     }
 
-    /// What the decisions before the newest generation took; segments that list it are known by it.
-    pub(crate) fn dead(&self) -> Packs {
-        let before = &self.generations[..usize::from(self.newest)];
-        before.iter().fold(0, |all, generation| all | generation.decision.unwrap_or(0))
-    }
-
     /// The last sequence of a machine.
     pub(crate) fn head(&self, scope: &Scope, writer: u8) -> u8 {
         let sessions = scope.sessions_of(writer, scope.attempts - 1).map(|session| &self.points[usize::from(session)]);
@@ -289,6 +296,7 @@ impl State {
     /// The same situation with two writers' numbers exchanged.
     fn swapped(&self, scope: &Scope, one: u8, other: u8) -> Self {
         let mut state = *self;
+        let (one_machine, other_machine) = (usize::from(one), usize::from(other));
         let sessions = |set: Sessions| swap_bits(set.into(), scope, 0, one, other) as Sessions;
         let packs = |set: Packs| swap_bits(set, scope, OWN, one, other);
         let seen = |mut seen: Seen| {
@@ -303,12 +311,13 @@ impl State {
         for collector in &mut state.collectors {
             *collector = match *collector {
                 Collector::Idle => Collector::Idle,
-                Collector::Surveyed { on, tombstones, seen: by, moved, forwards } => Collector::Surveyed {
+                Collector::Surveyed { on, tombstones, seen: by, moved, forwards, merging } => Collector::Surveyed {
                     on,
                     tombstones: packs(tombstones),
                     seen: seen(by),
                     moved: moved.map(swapped_move),
                     forwards,
+                    merging: merging.with(packs),
                 },
                 Collector::Published { generation } => Collector::Published { generation },
                 Collector::Listed { generation, sessions: set } => {
@@ -326,6 +335,9 @@ impl State {
             generation.decision = generation.decision.map(packs);
             generation.seen = seen(generation.seen);
             generation.moved = generation.moved.map(swapped_move);
+            generation.dead = packs(generation.dead);
+            generation.replaced = packs(generation.replaced);
+            generation.merged = packs(generation.merged);
         }
         for attempt in 0..scope.attempts {
             let (one, other) = (scope.session(one, attempt), scope.session(other, attempt));
@@ -335,6 +347,9 @@ impl State {
             point.packs = packs(point.packs);
         }
         (state.stored, state.deleted) = (packs(state.stored), packs(state.deleted));
+        state.written = packs(state.written);
+        state.cached.swap(one_machine, other_machine);
+        state.cached = state.cached.map(packs);
         state.copies = state.copies.map(packs);
         state.registered = sessions(state.registered);
         state.closed = sessions(state.closed);

@@ -91,6 +91,9 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Wr
             let newest = state.newest;
             state.based |= 1 << session;
             state.points[usize::from(session)].base = newest;
+            if !model.rules.lets_go {
+                state.cached[usize::from(number)] |= state.listed(newest);
+            }
             let writer = &mut state.writers[usize::from(number)];
             (writer.base, writer.step) = (newest, half(writer.step));
         }
@@ -120,7 +123,7 @@ fn upload(model: &Collection, state: &mut State, number: u8, session: u8) {
     let wanted = state.contested(&model.scope);
     let before = model.scope.session(number, 0)..session;
     let inherited = before.fold(0, |all, session| all | own(session)) & state.stored;
-    let usable = usable(model, state, writer.base);
+    let usable = usable(model, state, writer.base, state.cached[usize::from(number)]);
     let reused = (wanted | inherited) & usable;
     // What moved is found by its content, in its copy.
     let reused = reused | state.copies_of((wanted | inherited) & !reused) & usable;
@@ -131,19 +134,18 @@ fn upload(model: &Collection, state: &mut State, number: u8, session: u8) {
     (writer.packs, writer.step) = (reused | uploaded, WriterStep::Uploaded);
 }
 
-/// The packs that a writer or collector of generation `base` takes for live.
-pub(crate) fn usable(model: &Collection, state: &State, base: u8) -> Packs {
-    let dead = |number: u8| {
-        let generation = &state.generations[usize::from(number)];
-        match generation.decision {
-            _ if number == base && !model.rules.one_decision => generation.tombstones,
-            _ if !model.rules.one_decision => 0,
-            Some(packs) => packs,
-            None if model.rules.awaits_decisions => generation.tombstones,
-            None => 0,
-        }
+/// The packs that a writer or collector of generation `base` takes for live: what segments list, or a cache that does not let
+/// go, but what is dead or may be by that generation.
+pub(crate) fn usable(model: &Collection, state: &State, base: u8, cached: Packs) -> Packs {
+    let generation = &state.generations[usize::from(base)];
+    let at_stake = match generation.decision {
+        _ if !model.rules.one_decision => generation.tombstones,
+        Some(packs) => packs,
+        None if model.rules.awaits_decisions => generation.tombstones,
+        None => 0,
     };
-    !(0..=base).fold(0, |all, number| all | dead(number))
+    let dead = if model.rules.one_decision { state.dead(&model.rules, base) } else { 0 };
+    (state.listed(base) | cached) & !(dead | at_stake)
 }
 
 fn note_point(state: &mut State, number: u8, session: u8, to: PointState) {
@@ -175,10 +177,12 @@ fn tombstoned_since(model: &Collection, state: &State, session: u8, base: u8) ->
     let later = state.later(&model.scope, base);
     let union = |all: Packs, generation: &Generation| all | generation.tombstones;
     if model.rules.minds_horizon && base + 1 < state.horizon(&model.scope) {
-        return later.iter().fold(state.dead(), union);
+        return later.iter().fold(state.lost(&model.rules, state.newest), union);
     }
     match model.rules.counts_all_tombstones {
-        true if later.iter().any(|generation| is_fence(&generation)) => later.iter().fold(state.dead(), union),
+        true if later.iter().any(|generation| is_fence(&generation)) => {
+            later.iter().fold(state.lost(&model.rules, state.newest), union)
+        }
         true => 0,
         false => later.iter().filter(is_fence).fold(0, union),
     }

@@ -4,10 +4,12 @@
 use nightkeep_model::{Collection, Rules, Scope, check};
 
 const MOVED: &str = "what a point names is gone, and its copy is there";
+const MERGED: &str = "what went is mentioned no more, and a later point stands";
 
 /// Every state is looked at, nothing is violated, and what should be possible is.
 fn holds(story: &str, scope: Scope, never_met: &[&str]) {
-    let never_met: Vec<&str> = if scope.moves { never_met.to_vec() } else { [&[MOVED], never_met].concat() };
+    let not_asked = [(scope.moves, MOVED), (scope.merges, MERGED)].into_iter().filter(|(asked, _)| !asked);
+    let never_met: Vec<&str> = not_asked.map(|(_, story)| story).chain(never_met.iter().copied()).collect();
     let outcome = check(Collection { rules: Rules::ALL, scope }, 2);
     println!("{story}: {outcome}");
     assert!(outcome.violation.is_none(), "{story}: {outcome}");
@@ -60,4 +62,12 @@ fn packs_that_are_copied_so_that_they_can_go() {
     holds("moves", Scope { silences: true, restarts: true, ..one }, &[]);
     holds("moves, 2 collectors", Scope { collectors: 2, ..one }, &[]);
     holds("moves twice, fences kept for one generation", Scope { generations: 3, kept: 1, silences: true, ..one }, &[]);
+}
+
+#[test]
+fn segments_that_are_merged() {
+    let one = Scope { generations: 3, merges: true, moods: true, ..Scope::SMALLEST };
+    holds("merges", Scope { silences: true, restarts: true, ..one }, &[]);
+    holds("merges, 2 collectors", Scope { collectors: 2, ..one }, &[]);
+    holds("merges and moves", Scope { old_point: true, moves: true, ..one }, &[]);
 }

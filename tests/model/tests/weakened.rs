@@ -117,6 +117,25 @@ fn a_generation_that_drops_forwards_that_a_point_needs_loses() {
     falls(Rules { keeps_forwards: false, ..Rules::ALL }, MOVING, LOSS);
 }
 
+/// Segments may be merged, also by a collector that sleeps while another works.
+const MERGING: Scope = Scope { collectors: 2, generations: 3, merges: true, moods: true, ..Scope::SMALLEST };
+
+#[test]
+fn a_merged_segment_that_counts_by_its_signature_brings_back_what_went() {
+    falls(Rules { counts_merged_by_generation: false, ..Rules::ALL }, MERGING, LOSS);
+}
+
+#[test]
+fn a_cache_that_does_not_let_go_offers_what_went() {
+    let scope = Scope { collectors: 1, restarts: true, ..MERGING };
+    falls(Rules { lets_go: false, ..Rules::ALL }, scope, LOSS);
+}
+
+#[test]
+fn a_collector_that_merges_segments_of_sessions_at_work_robs_them() {
+    falls(Rules { merges_what_is_over: false, ..Rules::ALL }, MERGING, &[GREEDY]);
+}
+
 /// Duplicacy 8985: of two concurrent backups of one client the first to end vouches for the other.
 #[test]
 fn scenario_08_a_collector_that_takes_a_machines_newer_point_for_the_end_of_its_older_session_loses() {

@@ -319,6 +319,7 @@ pub(super) fn generation_seeds() -> Vec<Vec<u8>> {
         replaced_segments: vec!["i/0/a".into()],
         tombstones: vec![PackId([1; 32]), PackId([2; 32])],
         verified_segments: vec![("i/0/b".into(), [4; 32])],
+        merged_segments: vec![("i/2/c".into(), [5; 32])],
         ..Generation::default()
     };
     let sealed = generation.seal(keeper(), &KEYS.maintenance);
