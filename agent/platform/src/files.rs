@@ -3,7 +3,7 @@
 //! **Invariant**: nothing here follows a symbolic link in the last component, blocks on a FIFO or a device, or changes
 //! what it reads (the access time included, where the system lets us).
 //!
-//! On Unix a name is its raw bytes. On Windows it will be WTF-8, so that the catalogue stores one kind of name.
+//! On Unix a name is its raw bytes. On Windows it is WTF-8, so that the catalogue stores one kind of name.
 
 use std::fs::File;
 use std::io;
@@ -67,7 +67,7 @@ pub struct FileMeta {
     pub inode: u64,
     /// The filesystem's device number, as [`mounts`](crate::mounts) names it.
     pub device: u64,
-    /// How many names the file has.
+    /// How many names the file has; 0 where a listing does not tell.
     pub links: u64,
     /// Major and minor number of a device node, else zeros.
     pub device_number: (u32, u32),

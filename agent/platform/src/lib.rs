@@ -13,6 +13,8 @@ pub mod journal;
 pub mod memory;
 pub mod mounts;
 pub mod names;
+#[cfg(windows)]
+mod nt;
 pub mod paths;
 pub mod power;
 pub mod process;

@@ -1,6 +1,10 @@
 //! Names and paths as raw bytes, as the catalogue keeps them, to and from the system's own form.
 //!
-//! **Invariant**: on Unix the two forms are the same bytes; elsewhere what cannot be represented is refused, never changed.
+//! **Invariant**: on Unix the two forms are the same bytes; on Windows names are WTF-8 with `/` between them, and what no name
+//! gives is refused, never changed.
+
+#[cfg(any(windows, test))]
+pub(crate) mod wtf8;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,9 +17,12 @@ pub fn path_of(bytes: &[u8]) -> Option<Cow<'_, Path>> {
 }
 
 /// A path from raw bytes; none where this system has no such path.
-#[cfg(not(unix))]
+#[cfg(windows)]
 pub fn path_of(bytes: &[u8]) -> Option<Cow<'_, Path>> {
-    std::str::from_utf8(bytes).ok().map(|text| Cow::Borrowed(Path::new(text)))
+    use std::os::windows::ffi::OsStringExt;
+    let mut wide = wtf8::to_wide(bytes)?;
+    wide.iter_mut().filter(|unit| **unit == u16::from(b'/')).for_each(|unit| *unit = u16::from(b'\\'));
+    Some(Cow::Owned(PathBuf::from(std::ffi::OsString::from_wide(&wide))))
 }
 
 /// `root` joined with a path from raw bytes, which may be empty.
@@ -31,7 +38,9 @@ pub fn bytes_of(path: &Path) -> Vec<u8> {
 }
 
 /// The raw bytes of a path.
-#[cfg(not(unix))]
+#[cfg(windows)]
 pub fn bytes_of(path: &Path) -> Vec<u8> {
-    path.to_string_lossy().replace('\\', "/").into_bytes()
+    use std::os::windows::ffi::OsStrExt;
+    let slashes = |unit| if unit == u16::from(b'\\') { u16::from(b'/') } else { unit };
+    wtf8::from_wide(&path.as_os_str().encode_wide().map(slashes).collect::<Vec<_>>())
 }

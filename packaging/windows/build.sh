@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Runs a cargo command for Windows on Debian, tests under Wine: packaging/windows/build.sh check -p nightkeep-platform
+#
+# Debian's own compiler brings the source of its standard library, which is built for Windows once and kept in
+# target/windows; the C compiler is mingw-w64. Nothing outside target/ changes but the packages, and those only as root.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+readonly triple=x86_64-pc-windows-gnu
+readonly place=$PWD/target/windows
+readonly packages=(rustc-web cargo-web rust-web-src gcc-mingw-w64-x86-64-posix g++-mingw-w64-x86-64-posix binutils-mingw-w64-x86-64)
+readonly wine_packages=(wine wine64)
+
+# Installs the packages that are missing, or says which.
+require() {
+    local missing=()
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing packages: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q -o DPkg::Lock::Timeout=300 >&2
+    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2
+}
+
+require "${packages[@]}"
+export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
+export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc-posix
+export CC_x86_64_pc_windows_gnu=x86_64-w64-mingw32-gcc-posix
+export CXX_x86_64_pc_windows_gnu=x86_64-w64-mingw32-g++-posix
+export AR_x86_64_pc_windows_gnu=x86_64-w64-mingw32-ar
+
+# The standard library, of an empty program, as a folder that the compiler takes for its own.
+version=$(/usr/bin/rustc --version)
+if [ "$(cat "$place/sysroot/version" 2>/dev/null)" != "$version" ]; then
+    rm -rf "$place/std" "$place/sysroot"
+    mkdir -p "$place/std/src" "$place/sysroot/lib/rustlib/$triple/lib"
+    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n' >"$place/std/Cargo.toml"
+    echo 'fn main() {}' >"$place/std/src/main.rs"
+    (cd "$place/std" && CARGO_TARGET_DIR=target /usr/bin/cargo build --release --target $triple \
+        -Zbuild-std=std,panic_abort,panic_unwind,test)
+    cp "$place/std/target/$triple/release/deps/"lib*.rlib "$place/sysroot/lib/rustlib/$triple/lib/"
+    rm -rf "$place/std/target"
+    echo "$version" >"$place/sysroot/version"
+fi
+
+# A Windows of Wine's, for tests alone. Wine 8 lacks the library that the standard library takes random numbers from.
+prepare_wine() {
+    require "${wine_packages[@]}"
+    export WINEPREFIX=$place/wine WINEARCH=win64 WINEDEBUG=-all
+    unset DISPLAY
+    if [ ! -f "$WINEPREFIX/ready" ]; then
+        mkdir -p "$WINEPREFIX"
+        wineboot -i >/dev/null 2>&1
+        x86_64-w64-mingw32-gcc-posix -shared -O2 -o "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll" \
+            packaging/windows/bcryptprimitives.c -ladvapi32
+        touch "$WINEPREFIX/ready"
+    fi
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine NIGHTKEEP_UNDER_WINE=1
+}
+
+case "${1:-}" in
+    "") echo "usage: packaging/windows/build.sh CARGO-COMMAND [ARGUMENT...]" >&2; exit 2 ;;
+    test | run) prepare_wine ;;
+esac
+command=$1
+shift
+export CARGO_TARGET_DIR=$place/build
+export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS="--sysroot $place/sysroot"
+exec /usr/bin/cargo "$command" --target $triple "$@"
