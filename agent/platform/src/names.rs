@@ -42,5 +42,10 @@ pub fn bytes_of(path: &Path) -> Vec<u8> {
 pub fn bytes_of(path: &Path) -> Vec<u8> {
     use std::os::windows::ffi::OsStrExt;
     let slashes = |unit| if unit == u16::from(b'\\') { u16::from(b'/') } else { unit };
-    wtf8::from_wide(&path.as_os_str().encode_wide().map(slashes).collect::<Vec<_>>())
+    let bytes = wtf8::from_wide(&path.as_os_str().encode_wide().map(slashes).collect::<Vec<_>>());
+    // What a resolved path begins with means the same without it.
+    match bytes.strip_prefix(b"//?/") {
+        Some(drive @ [b'A'..=b'Z' | b'a'..=b'z', b':', ..]) => drive.to_vec(),
+        Some(_) | None => bytes,
+    }
 }

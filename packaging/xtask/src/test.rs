@@ -25,7 +25,7 @@ const WORLD: &[&str] = &["-p", "nightkeep-e2e", "--test", "cloud"];
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `world`: the suite against real outside servers.
+    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine.
     suite: Option<Suite>,
     /// Only these packages.
     #[arg(short, long)]
@@ -38,6 +38,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Suite {
     World,
+    Windows,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +51,10 @@ struct Count {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.suite {
         Some(Suite::World) => world(&options.names),
+        Some(Suite::Windows) => {
+            let script = crate::root().join("packaging/windows/test.sh");
+            run::step("windows", Command::new(script).current_dir(crate::root()))
+        }
         None => test(&options.package, &options.names),
     }
 }

@@ -5,13 +5,15 @@
 //! opened through whoever keeps it.
 //!
 //! A directory is listed with its metadata in large batches, which do not tell how many names a file has.
+//!
+//! The machine's root (`/`) is a directory of our own: in it lie the volumes that have drive letters, as `C:`.
 
 use std::fs::File;
 use std::io;
 use std::mem::{offset_of, size_of};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windows_sys::Wdk::Storage::FileSystem::{
     FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_SEQUENTIAL_ONLY,
@@ -29,6 +31,7 @@ use windows_sys::Win32::System::Ioctl::{FSCTL_GET_REPARSE_POINT, FSCTL_QUERY_ALL
 use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
 
 use super::{DirEntry, FileKind, FileMeta, Timestamp, component};
+use crate::mounts::Mounts;
 use crate::names::wtf8;
 use crate::nt::{self, Open};
 
@@ -57,10 +60,18 @@ pub(crate) const LOOK: Open =
     Open { access: FILE_READ_ATTRIBUTES, disposition: FILE_OPEN, options: FILE_OPEN_REPARSE_POINT };
 
 #[derive(Debug)]
-pub(crate) struct Dir {
-    handle: OwnedHandle,
-    /// Serial number of its volume, which a listing does not repeat.
-    device: u64,
+pub(crate) struct Dir(Place);
+
+#[derive(Debug)]
+enum Place {
+    /// The directory of the drives.
+    Machine,
+    /// One of a volume.
+    Volume {
+        handle: OwnedHandle,
+        /// Serial number of its volume, which a listing does not repeat.
+        device: u64,
+    },
 }
 
 /// What a directory holds, by name, and how far it was handed out.
@@ -78,6 +89,9 @@ impl Listing {
 
 impl Dir {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        if matches!(path.as_os_str().as_encoded_bytes(), b"/" | b"\\") {
+            return Ok(Self(Place::Machine));
+        }
         let mut options = File::options();
         options.access_mode(DIRECTORY.access);
         options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
@@ -85,20 +99,27 @@ impl Dir {
         Self::from_handle(file.into())
     }
 
-    pub(crate) fn from_handle(handle: OwnedHandle) -> io::Result<Self> {
+    fn from_handle(handle: OwnedHandle) -> io::Result<Self> {
         let meta = meta_of(handle.as_handle())?;
         if meta.kind != FileKind::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { handle, device: meta.device })
+        Ok(Self(Place::Volume { handle, device: meta.device }))
     }
 
-    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
-        self.handle.as_handle()
+    /// The handle; the machine's root has none.
+    pub(crate) fn handle(&self) -> io::Result<BorrowedHandle<'_>> {
+        match &self.0 {
+            Place::Volume { handle, .. } => Ok(handle.as_handle()),
+            Place::Machine => Err(io::Error::new(io::ErrorKind::Unsupported, "only drives lie in the machine's root")),
+        }
     }
 
     pub(crate) fn open_dir(&self, name: &[u8]) -> io::Result<Self> {
-        Self::from_handle(self.open_entry(name, DIRECTORY)?)
+        match &self.0 {
+            Place::Machine => Self::open(&drive(name)?),
+            Place::Volume { .. } => Self::from_handle(self.open_entry(name, DIRECTORY)?),
+        }
     }
 
     pub(crate) fn open_file(&self, name: &[u8]) -> io::Result<File> {
@@ -107,7 +128,7 @@ impl Dir {
 
     /// Opens an entry, through whoever keeps its contents, but never through a link.
     pub(crate) fn open_entry(&self, name: &[u8], how: Open) -> io::Result<OwnedHandle> {
-        let handle = nt::open_at(self.handle(), &wide(name)?, how)?;
+        let handle = nt::open_at(self.handle()?, &wide(name)?, how)?;
         match reparse_tag(handle.as_handle())? {
             Some(tag) if is_link(tag) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link")),
             // The same object by its handle, so that nothing can have taken its place.
@@ -118,47 +139,22 @@ impl Dir {
         }
     }
 
-    pub(crate) fn list(&self) -> io::Result<Listing> {
-        let mut buffer = vec![0; LISTING_WORDS];
-        let (mut entries, mut class) = (Vec::new(), FileIdBothDirectoryRestartInfo);
-        loop {
-            match nt::query_list(self.handle(), class, &mut buffer) {
-                Ok(()) => {}
-                Err(error) if is_code(&error, ERROR_NO_MORE_FILES) => break,
-                Err(error) => return Err(error),
-            }
-            class = FileIdBothDirectoryInfo;
-            for record in Records::of::<FILE_ID_BOTH_DIR_INFO>(bytes_of(&buffer)) {
-                let name = wtf8::from_wide(&record.text(offset_of!(FILE_ID_BOTH_DIR_INFO, FileNameLength), NAME_AT)?);
-                if name != b"." && name != b".." {
-                    entries.push((name, self.listed(&record)?));
-                }
-            }
+    /// Opens an entry itself, a link included.
+    pub(crate) fn look(&self, name: &[u8], how: Open) -> io::Result<OwnedHandle> {
+        match &self.0 {
+            Place::Machine => match Self::open(&drive(name)?)?.0 {
+                Place::Volume { handle, .. } => Ok(handle),
+                Place::Machine => Err(io::ErrorKind::NotFound.into()),
+            },
+            Place::Volume { handle, .. } => nt::open_at(handle.as_handle(), &wide(name)?, how),
         }
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Listing { entries, next: 0 })
     }
 
-    fn listed(&self, record: &Record<'_>) -> io::Result<FileMeta> {
-        let attributes = record.u32(offset_of!(FILE_ID_BOTH_DIR_INFO, FileAttributes))?;
-        // Of a reparse point this field holds the tag.
-        let tag = record.u32(offset_of!(FILE_ID_BOTH_DIR_INFO, EaSize))?;
-        let kind = kind(attributes, (attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0).then_some(tag));
-        let number = |at| record.u64(at);
-        Ok(FileMeta {
-            kind,
-            mode: mode(attributes),
-            uid: 0,
-            gid: 0,
-            bytes: if kind == FileKind::Regular { number(offset_of!(FILE_ID_BOTH_DIR_INFO, EndOfFile))? } else { 0 },
-            modified: timestamp(number(offset_of!(FILE_ID_BOTH_DIR_INFO, LastWriteTime))? as i64),
-            changed: timestamp(number(offset_of!(FILE_ID_BOTH_DIR_INFO, ChangeTime))? as i64),
-            inode: number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileId))?,
-            device: self.device,
-            links: 0,
-            device_number: (0, 0),
-            blocks_512: number(offset_of!(FILE_ID_BOTH_DIR_INFO, AllocationSize))? / 512,
-        })
+    pub(crate) fn list(&self) -> io::Result<Listing> {
+        match &self.0 {
+            Place::Machine => list_drives(),
+            Place::Volume { handle, device } => list(handle.as_handle(), *device),
+        }
     }
 
     #[expect(clippy::unused_self, reason = "other systems ask the directory for metadata here")]
@@ -171,23 +167,110 @@ impl Dir {
     }
 
     pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
-        let handle = nt::open_at(self.handle(), &wide(name)?, LOOK)?;
-        link_text(&reparse_data(handle.as_handle())?)
+        link_text(&reparse_data(self.look(name, LOOK)?.as_handle())?)
     }
 
     pub(crate) fn stat(&self, name: &[u8]) -> io::Result<FileMeta> {
-        let handle = nt::open_at(self.handle(), &wide(name)?, LOOK)?;
-        meta_of(handle.as_handle())
+        meta_of(self.look(name, LOOK)?.as_handle())
     }
 
     pub(crate) fn self_meta(&self) -> io::Result<FileMeta> {
-        meta_of(self.handle())
+        match &self.0 {
+            Place::Machine => Ok(MACHINE),
+            Place::Volume { handle, .. } => meta_of(handle.as_handle()),
+        }
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        // Opened again, not duplicated, which would share the position in a listing.
-        Ok(Self { handle: nt::open_at(self.handle(), &[], DIRECTORY)?, device: self.device })
+        match &self.0 {
+            Place::Machine => Ok(Self(Place::Machine)),
+            // Opened again, not duplicated, which would share the position in a listing.
+            Place::Volume { handle, device } => {
+                let handle = nt::open_at(handle.as_handle(), &[], DIRECTORY)?;
+                Ok(Self(Place::Volume { handle, device: *device }))
+            }
+        }
     }
+}
+
+/// What a stat of the machine's root would tell.
+const MACHINE: FileMeta = FileMeta {
+    kind: FileKind::Directory,
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    bytes: 0,
+    modified: Timestamp { seconds: 0, nanoseconds: 0 },
+    changed: Timestamp { seconds: 0, nanoseconds: 0 },
+    inode: 0,
+    device: 0,
+    links: 1,
+    device_number: (0, 0),
+    blocks_512: 0,
+};
+
+/// The root folder of a drive that is named as in the machine's root.
+fn drive(name: &[u8]) -> io::Result<PathBuf> {
+    match name {
+        [letter @ (b'A'..=b'Z' | b'a'..=b'z'), b':'] => Ok(PathBuf::from(format!("{}:\\", char::from(*letter)))),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// The drives that hold a volume of this machine or another.
+fn list_drives() -> io::Result<Listing> {
+    let names = Mounts::read()?.iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>();
+    let entries = names.iter().filter_map(|root| {
+        let name = root.strip_suffix(b"/")?;
+        let meta = Dir::open(&drive(name).ok()?).and_then(|dir| dir.self_meta()).ok()?;
+        Some((name.to_vec(), meta))
+    });
+    let mut entries: Vec<(Vec<u8>, FileMeta)> = entries.collect();
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Listing { entries, next: 0 })
+}
+
+fn list(dir: BorrowedHandle<'_>, device: u64) -> io::Result<Listing> {
+    let mut buffer = vec![0; LISTING_WORDS];
+    let (mut entries, mut class) = (Vec::new(), FileIdBothDirectoryRestartInfo);
+    loop {
+        match nt::query_list(dir, class, &mut buffer) {
+            Ok(()) => {}
+            Err(error) if is_code(&error, ERROR_NO_MORE_FILES) => break,
+            Err(error) => return Err(error),
+        }
+        class = FileIdBothDirectoryInfo;
+        for record in Records::of::<FILE_ID_BOTH_DIR_INFO>(bytes_of(&buffer)) {
+            let name = wtf8::from_wide(&record.text(offset_of!(FILE_ID_BOTH_DIR_INFO, FileNameLength), NAME_AT)?);
+            if name != b"." && name != b".." {
+                entries.push((name, listed(&record, device)?));
+            }
+        }
+    }
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Listing { entries, next: 0 })
+}
+
+fn listed(record: &Record<'_>, device: u64) -> io::Result<FileMeta> {
+    let attributes = record.u32(offset_of!(FILE_ID_BOTH_DIR_INFO, FileAttributes))?;
+    // Of a reparse point this field holds the tag.
+    let tag = record.u32(offset_of!(FILE_ID_BOTH_DIR_INFO, EaSize))?;
+    let kind = kind(attributes, (attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0).then_some(tag));
+    let number = |at| record.u64(at);
+    Ok(FileMeta {
+        kind,
+        mode: mode(attributes),
+        uid: 0,
+        gid: 0,
+        bytes: if kind == FileKind::Regular { number(offset_of!(FILE_ID_BOTH_DIR_INFO, EndOfFile))? } else { 0 },
+        modified: timestamp(number(offset_of!(FILE_ID_BOTH_DIR_INFO, LastWriteTime))? as i64),
+        changed: timestamp(number(offset_of!(FILE_ID_BOTH_DIR_INFO, ChangeTime))? as i64),
+        inode: number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileId))?,
+        device,
+        links: 0,
+        device_number: (0, 0),
+        blocks_512: number(offset_of!(FILE_ID_BOTH_DIR_INFO, AllocationSize))? / 512,
+    })
 }
 
 pub(super) fn file_meta(file: &File) -> io::Result<FileMeta> {
@@ -324,8 +407,12 @@ pub(crate) fn ticks(time: Timestamp) -> i64 {
     seconds * TICKS + i64::from(time.nanoseconds / 100)
 }
 
-/// One path component as the system takes it. A colon would name a stream, a backslash a way down.
+/// One path component as the system takes it. A colon would name a stream, a backslash a way down; a drive, which a vault
+/// may hold as a folder, becomes the folder of its letter.
 pub(crate) fn wide(name: &[u8]) -> io::Result<Vec<u16>> {
+    if let [letter @ (b'A'..=b'Z' | b'a'..=b'z'), b':'] = name {
+        return Ok(vec![u16::from(*letter)]);
+    }
     let bad = || io::Error::new(io::ErrorKind::InvalidFilename, "no name on this system");
     if component(name)?.iter().any(|byte| matches!(byte, b'\\' | b':')) {
         return Err(bad());

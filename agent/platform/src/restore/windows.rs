@@ -76,7 +76,7 @@ pub(super) fn create_file(dir: &Dir, name: &[u8], _mode: u32) -> io::Result<File
 }
 
 fn create(dir: &Dir, name: &[u8], how: Open) -> io::Result<OwnedHandle> {
-    nt::open_at(dir.0.handle(), &system::wide(name)?, how)
+    nt::open_at(dir.0.handle()?, &system::wide(name)?, how)
 }
 
 pub(super) fn open_file(dir: &Dir, name: &[u8]) -> io::Result<File> {
@@ -118,11 +118,14 @@ fn set_reparse(handle: BorrowedHandle<'_>, data: &[u8]) -> io::Result<()> {
 
 #[expect(unsafe_code, reason = "the standard library links by path alone")]
 pub(super) fn hard_link(dir: &Dir, name: &[u8], original_dir: &Dir, original: &[u8]) -> io::Result<()> {
-    let from =
-        nt::open_at(original_dir.0.handle(), &system::wide(original)?, Open { access: FILE_WRITE_ATTRIBUTES, ..LOOK })?;
+    let from = nt::open_at(
+        original_dir.0.handle()?,
+        &system::wide(original)?,
+        Open { access: FILE_WRITE_ATTRIBUTES, ..LOOK },
+    )?;
     let name = system::wide(name)?;
     // FILE_LINK_INFORMATION: whether to replace, the directory, the name's length, the name.
-    let mut words = vec![0u64, dir.0.handle().as_raw_handle() as u64];
+    let mut words = vec![0u64, dir.0.handle()?.as_raw_handle() as u64];
     let mut text: Vec<u8> = ((name.len() * 2) as u32).to_le_bytes().to_vec();
     name.iter().for_each(|unit| text.extend(unit.to_le_bytes()));
     text.resize(text.len().next_multiple_of(8), 0);
@@ -146,7 +149,7 @@ pub(super) fn node(_dir: &Dir, _name: &[u8], _node: Node) -> io::Result<()> {
 
 pub(super) fn remove(dir: &Dir, name: &[u8]) -> io::Result<()> {
     let how = Open { access: DELETE | FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES, ..LOOK };
-    delete(nt::open_at(dir.0.handle(), &system::wide(name)?, how)?.as_handle())
+    delete(nt::open_at(dir.0.handle()?, &system::wide(name)?, how)?.as_handle())
 }
 
 /// Deletes what a handle stands for: its name goes at once, also while others have it open.
@@ -190,14 +193,16 @@ pub(super) fn sync_dir(_dir: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-/// Flushes the volume, which takes an administrator. Anybody else's files reach the disk when the system writes its cache
+/// Flushes the volume, which takes an administrator and a volume that can be. Other files reach the disk when the system writes its cache
 /// back, within seconds.
 pub(super) fn sync_filesystem(dir: &Dir) -> io::Result<()> {
-    let path = nt::final_path(dir.0.handle())?;
+    let path = nt::final_path(dir.0.handle()?)?;
     let Some(end) = path.iter().position(|unit| *unit == u16::from(b'}')) else { return Ok(()) };
     let volume = std::ffi::OsString::from_wide(&path[..=end]);
     match File::options().write(true).open(volume).and_then(|volume| volume.sync_all()) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_code(&error, ERROR_INVALID_FUNCTION) => {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -205,7 +210,7 @@ pub(super) fn sync_filesystem(dir: &Dir) -> io::Result<()> {
 pub(super) fn set_attributes(dir: &Dir, name: &[u8], attributes: &Attributes<'_>) -> Vec<RestoreError> {
     let opened = system::wide(name).and_then(|wide| {
         let how = Open { access: FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES, ..LOOK };
-        let handle = nt::open_at(dir.0.handle(), &wide, how)?;
+        let handle = nt::open_at(dir.0.handle()?, &wide, how)?;
         match system::meta_of(handle.as_handle())?.kind == attributes.kind {
             true => Ok((handle, wide)),
             false => Err(io::Error::other("something else took its place")),
@@ -228,21 +233,21 @@ pub(super) fn set_attributes(dir: &Dir, name: &[u8], attributes: &Attributes<'_>
 /// Makes a link anew as it was: a junction or a link to a directory is a directory itself, which its text does not tell.
 fn make_link(dir: &Dir, name: &[u16], attributes: &Attributes<'_>) -> io::Result<OwnedHandle> {
     let access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | DELETE;
-    let there = nt::open_at(dir.0.handle(), name, Open { access, ..LOOK })?;
+    let there = nt::open_at(dir.0.handle()?, name, Open { access, ..LOOK })?;
     let Some(data) = value(attributes, REPARSE) else { return Ok(there) };
     let is_dir =
         value(attributes, ATTRIBUTES).and_then(number).is_some_and(|bits| bits & FILE_ATTRIBUTE_DIRECTORY != 0);
     delete(there.as_handle())?;
     drop(there);
     let how = if is_dir { NEW_DIR } else { NEW_FILE };
-    let made = nt::open_at(dir.0.handle(), name, Open { access: how.access | DELETE, ..how })?;
+    let made = nt::open_at(dir.0.handle()?, name, Open { access: how.access | DELETE, ..how })?;
     set_reparse(made.as_handle(), data).inspect_err(|_| drop(delete(made.as_handle())))?;
     Ok(made)
 }
 
 pub(super) fn set_own_attributes(dir: &Dir, attributes: &Attributes<'_>, _known: Option<Known>) -> Vec<RestoreError> {
     let how = Open { access: FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES, ..LOOK };
-    match nt::open_at(dir.0.handle(), &[], how) {
+    match dir.0.handle().and_then(|handle| nt::open_at(handle, &[], how)) {
         Ok(handle) => set(handle.as_handle(), b".", attributes),
         Err(error) => vec![failed(Operation::Open, b".")(error)],
     }

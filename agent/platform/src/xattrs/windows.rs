@@ -53,7 +53,7 @@ pub(super) fn of_file(file: &File) -> io::Result<Vec<Xattr>> {
 
 pub(super) fn of_entry(dir: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
     let how = Open { access: FILE_READ_ATTRIBUTES | READ_CONTROL, ..LOOK };
-    let handle = nt::open_at(dir.0.handle(), &system::wide(name)?, how)?;
+    let handle = dir.0.look(name, how)?;
     of_handle(handle.as_handle())
 }
 

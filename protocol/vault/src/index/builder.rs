@@ -101,7 +101,10 @@ impl IndexBuilder {
 
     /// Lets go of segments that others replaced: what they list is offered only as far as another segment lists it, too.
     pub(crate) fn let_go(&mut self, names: &[String]) {
-        self.is_changed |= !names.is_empty();
+        if names.is_empty() {
+            return;
+        }
+        self.is_changed = true;
         let gone: Vec<Taken> = names.iter().filter_map(|name| self.taken.remove(name)).collect();
         let listed: HashSet<u32> = self.taken.values().flat_map(|taken| &taken.packs).copied().collect();
         self.buried.extend(gone.iter().flat_map(|taken| &taken.packs).filter(|pack| !listed.contains(pack)));

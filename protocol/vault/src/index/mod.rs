@@ -7,9 +7,10 @@
 //!
 //! Where the caller names a folder it is a **cache** ([`builder`]): `STATE_DIR/cache/<vault id>/index-<reader>/` holds
 //! `manifest` ([`manifest`]), `lock`, and numbered files: `.run`, `.filter`, `.packs`. It names the vault, the reader, and
-//! every segment taken in with its hash, why it counted, and its packs. A segment that was replaced is let go, with the packs
-//! that no other one lists; whatever else does not match, or is damaged, drops the whole cache, which is then built anew. A second process at the same time works in a private folder; so
-//! does one without a folder, once its table is full, and with no room on any disk the table grows up to a bound.
+//! every segment taken in with its hash, why it counted, and its packs. A segment that was replaced is let go, with the
+//! packs that no other one lists; whatever else does not match, or is damaged, drops the whole cache, which is then built
+//! anew from the segments. A second process at the same time works in a private folder; so does one without a folder, once
+//! its table is full, and with no room on any disk the table grows up to a bound.
 //!
 //! **Invariant**: an id found here was read from a segment whose signature was checked, so its pack was durable before.
 

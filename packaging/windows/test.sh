@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The agent as a Windows program, under Wine: the platform's tests, then a vault made, filled, read back and compared.
+# The last line is `N passed, N failed`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+packaging/windows/build.sh test --lib --tests -p nightkeep-platform 2>&1 | tee target/windows/platform-tests.log
+packaging/windows/build.sh build -p nightkeep-agent
+
+export WINEPREFIX=$PWD/target/windows/wine WINEARCH=win64 WINEDEBUG=-all NIGHTKEEP_PASSPHRASE=only-for-this-test
+unset DISPLAY
+readonly agent=$PWD/target/windows/build/x86_64-pc-windows-gnu/debug/nightkeep-agent.exe
+readonly place=$WINEPREFIX/drive_c/nightkeep-test
+rm -rf "$place"
+mkdir -p "$place/source/deep/$(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200})"
+cp -r protocol "$place/source/code"
+echo text >"$place/source/ä 中文.txt"
+head -c 5000000 /dev/urandom >"$place/source/noise.bin"
+truncate -s 20M "$place/source/empty.img"
+echo below >"$place/source/deep/$(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200})/file"
+touch -d '2001-02-03 04:05:06' "$place/source/ä 中文.txt"
+
+readonly at='C:\nightkeep-test'
+nightkeep() {
+    local command=$1
+    shift
+    timeout 300 wine "$agent" "$command" --vault "$at\\vault" --state-dir "$at\\state" --identity-dir "$at\\identity" "$@"
+}
+nightkeep init
+# What changed a moment before a run is read again by the next one.
+sleep 3
+nightkeep backup "$at\\source"
+nightkeep backup --json "$at\\source" | tee "$place/second"
+grep -q '"files_changed":0,.*"bytes_read":0,"bytes_new":0' "$place/second"
+nightkeep restore --target "$at\\restored" latest
+nightkeep check --read-data
+# Contents, and times to the second, of everything.
+rsync --archive --dry-run --itemize-changes --checksum --no-perms --no-owner --no-group \
+    "$place/source/" "$place/restored/C/nightkeep-test/source/" | tee "$place/differences"
+test ! -s "$place/differences"
+rm -rf "$place"
+awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 1 " passed, " failed + 0 " failed" }' \
+    target/windows/platform-tests.log
