@@ -67,7 +67,7 @@ pub struct FileMeta {
     pub inode: u64,
     /// The filesystem's device number, as [`mounts`](crate::mounts) names it.
     pub device: u64,
-    /// How many names the file has; 0 where a listing does not tell.
+    /// How many names the file has.
     pub links: u64,
     /// Major and minor number of a device node, else zeros.
     pub device_number: (u32, u32),

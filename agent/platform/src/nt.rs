@@ -6,6 +6,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
+use std::sync::Once;
 
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{
@@ -13,11 +14,15 @@ use windows_sys::Wdk::Storage::FileSystem::{
     NTCREATEFILE_CREATE_OPTIONS, NtCreateFile,
 };
 use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS, RtlNtStatusToDosError, UNICODE_STRING};
+use windows_sys::Win32::Security::{
+    AdjustTokenPrivileges, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_NORMAL, FILE_INFO_BY_HANDLE_CLASS, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
     GetFileInformationByHandleEx, GetFinalPathNameByHandleW, SYNCHRONIZE, SetFileInformationByHandle, VOLUME_NAME_GUID,
 };
 use windows_sys::Win32::System::IO::{DeviceIoControl, IO_STATUS_BLOCK};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 /// The longest path there is.
 const PATH_UNITS_MAX: usize = 32 * 1024;
@@ -65,6 +70,32 @@ pub(crate) fn open_at(dir: BorrowedHandle<'_>, name: &[u16], how: Open) -> io::R
             0,
         ))?;
         Ok(OwnedHandle::from_raw_handle(handle))
+    }
+}
+
+/// Switches on what this account may do for backups: read past access lists, set owners. An account without these rights
+/// reads and sets what it may, and the rest is findings.
+pub(crate) fn use_privileges() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for name in ["SeBackupPrivilege", "SeRestorePrivilege", "SeSecurityPrivilege"] {
+            // The account may not have it.
+            let _ = use_privilege(name);
+        }
+    });
+}
+
+fn use_privilege(name: &str) -> io::Result<()> {
+    let (name, mut token, mut wanted) = (wide(name), null_mut(), TOKEN_PRIVILEGES::default());
+    // SAFETY: the text ends with a zero; every other pointer is to a value that lives until the calls return, and the
+    // token that is opened is closed by its owner.
+    unsafe {
+        check_bool(OpenProcessToken(GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES, &raw mut token))?;
+        let token = OwnedHandle::from_raw_handle(token);
+        wanted.PrivilegeCount = 1;
+        wanted.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED;
+        check_bool(LookupPrivilegeValueW(null(), name.as_ptr(), &raw mut wanted.Privileges[0].Luid))?;
+        check_bool(AdjustTokenPrivileges(token.as_raw_handle(), 0, &raw const wanted, 0, null_mut(), null_mut()))
     }
 }
 

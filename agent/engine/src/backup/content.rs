@@ -5,7 +5,7 @@
 use super::known::Claim;
 use super::links::Links;
 use super::pieces::FinishedList;
-use super::scan::{Batch, Item, entry_kind, link_group, tells_links, time};
+use super::scan::{Batch, Item, entry_kind, link_group, time};
 use super::seal::RawBlock;
 use super::{BackupError, Shared};
 use crate::progress::{Finding, FindingKind};
@@ -152,7 +152,7 @@ impl<'a> ContentStage<'a> {
         let mut attempt = 1;
         loop {
             // A small file is first read on what the walk saw of it: a call less, and soon read again when that is old.
-            let as_seen = attempt == 1 && source.meta.bytes <= small_bytes_max && tells_links(&source.meta);
+            let as_seen = attempt == 1 && source.meta.bytes <= small_bytes_max;
             let meta_of = |file: &File| if as_seen { Ok(source.meta) } else { files::file_meta(file) };
             let opened = dir.open_file(&source.name).and_then(|file| Ok((meta_of(&file)?, file)));
             let read = match opened {

@@ -174,8 +174,7 @@ impl<'a> Scan<'a> {
             let same = is_unchanged(&before, &entry, racy);
             if same && (cursor.parent.healthy || all_chunks_known(self.shared, &cursor.parent, &before)) {
                 // Device numbers may differ from boot to boot, and all names of a file must agree.
-                let known = if tells_links(&entry.meta) { link_group(&entry.meta) } else { before.extras.link_group };
-                let extras = Extras { link_group: known, ..before.extras };
+                let extras = Extras { link_group: link_group(&entry.meta), ..before.extras };
                 return Item::Unchanged(Box::new(Entry { extras, ..before }));
             }
         }
@@ -194,16 +193,11 @@ fn is_unchanged(before: &Entry, now: &SourceEntry, racy_seconds: i64) -> bool {
         && before.modified == time(meta.modified)
         && before.changed == time(meta.changed)
         && before.extras.ancestor == now.ancestor
-        && (!tells_links(meta) || before.extras.link_group.is_some() == link_group(meta).is_some())
+        && before.extras.link_group.is_some() == link_group(meta).is_some()
         && !before.extras.inconsistent;
     let same_size = before.kind != EntryKind::File || before.bytes == meta.bytes;
     let settled = meta.changed.seconds < racy_seconds && meta.modified.seconds < racy_seconds;
     same_file && same_size && settled
-}
-
-/// Whether it is known how many names a file has. To give or take one changes its ctime: an unchanged file has as many as before.
-pub(crate) fn tells_links(meta: &FileMeta) -> bool {
-    meta.links > 0
 }
 
 /// What the names of one file have in common; none for a file with a single name.

@@ -4,7 +4,8 @@
 //! never followed. Any other one (deduplicated, compressed by the system, kept in a cloud) is what it pretends to be, and is
 //! opened through whoever keeps it.
 //!
-//! A directory is listed with its metadata in large batches, which do not tell how many names a file has.
+//! A directory is listed in large batches. What these tell of a file may be old (a file that is still open, another name of
+//! the same file), so every file is opened once and asked itself: slower, and never wrong.
 //!
 //! The machine's root (`/`) is a directory of our own: in it lie the volumes that have drive letters, as `C:`.
 
@@ -92,6 +93,7 @@ impl Dir {
         if matches!(path.as_os_str().as_encoded_bytes(), b"/" | b"\\") {
             return Ok(Self(Place::Machine));
         }
+        nt::use_privileges();
         let mut options = File::options();
         options.access_mode(DIRECTORY.access);
         options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
@@ -157,11 +159,17 @@ impl Dir {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "other systems ask the directory for metadata here")]
     pub(crate) fn next_entries(&self, listing: &mut Listing) -> Option<Vec<DirEntry>> {
         let end = listing.entries.len().min(listing.next + WINDOW);
         let window = listing.entries.get(listing.next..end).filter(|window| !window.is_empty())?;
-        let entries = window.iter().map(|(name, meta)| DirEntry { name: name.clone(), meta: Ok(*meta) }).collect();
+        let entries = window.iter().filter_map(|(name, listed)| {
+            let meta = if listed.kind == FileKind::Regular { self.stat(name) } else { Ok(*listed) };
+            match meta {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                meta => Some(DirEntry { name: name.clone(), meta }),
+            }
+        });
+        let entries = entries.collect();
         listing.next = end;
         Some(entries)
     }
@@ -267,7 +275,7 @@ fn listed(record: &Record<'_>, device: u64) -> io::Result<FileMeta> {
         changed: timestamp(number(offset_of!(FILE_ID_BOTH_DIR_INFO, ChangeTime))? as i64),
         inode: number(offset_of!(FILE_ID_BOTH_DIR_INFO, FileId))?,
         device,
-        links: 0,
+        links: 1,
         device_number: (0, 0),
         blocks_512: number(offset_of!(FILE_ID_BOTH_DIR_INFO, AllocationSize))? / 512,
     })

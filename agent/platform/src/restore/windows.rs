@@ -26,7 +26,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Ioctl::FSCTL_SET_REPARSE_POINT;
-use windows_sys::Win32::System::SystemServices::IO_REPARSE_TAG_SYMLINK;
+use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_REPARSE_TAG_SYMLINK};
 
 use super::{Attributes, Birth, Known, Node, Operation, RestoreError, failed};
 use crate::Unsupported;
@@ -44,6 +44,8 @@ const SETTABLE: u32 = FILE_ATTRIBUTE_READONLY
     | FILE_ATTRIBUTE_NOT_CONTENT_INDEXED
     | FILE_ATTRIBUTE_OFFLINE;
 const SYMLINK_RELATIVE: u32 = 1;
+/// Reparse points that a restore makes.
+const LINKS: [u32; 2] = [IO_REPARSE_TAG_SYMLINK, IO_REPARSE_TAG_MOUNT_POINT];
 
 const READ_WRITE: u32 = FILE_READ_DATA
     | FILE_WRITE_DATA
@@ -196,7 +198,8 @@ pub(super) fn sync_dir(_dir: &Dir) -> io::Result<()> {
 /// Flushes the volume, which takes an administrator and a volume that can be. Other files reach the disk when the system writes its cache
 /// back, within seconds.
 pub(super) fn sync_filesystem(dir: &Dir) -> io::Result<()> {
-    let path = nt::final_path(dir.0.handle()?)?;
+    // A share of another machine has no volume here.
+    let Ok(path) = nt::final_path(dir.0.handle()?) else { return Ok(()) };
     let Some(end) = path.iter().position(|unit| *unit == u16::from(b'}')) else { return Ok(()) };
     let volume = std::ffi::OsString::from_wide(&path[..=end]);
     match File::options().write(true).open(volume).and_then(|volume| volume.sync_all()) {
@@ -235,6 +238,10 @@ fn make_link(dir: &Dir, name: &[u16], attributes: &Attributes<'_>) -> io::Result
     let access = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | DELETE;
     let there = nt::open_at(dir.0.handle()?, name, Open { access, ..LOOK })?;
     let Some(data) = value(attributes, REPARSE) else { return Ok(there) };
+    // A vault may be hostile, and other reparse points are more than names.
+    if !data.first_chunk().is_some_and(|tag| LINKS.contains(&u32::from_le_bytes(*tag))) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "neither a symbolic link nor a junction"));
+    }
     let is_dir =
         value(attributes, ATTRIBUTES).and_then(number).is_some_and(|bits| bits & FILE_ATTRIBUTE_DIRECTORY != 0);
     delete(there.as_handle())?;

@@ -6,7 +6,7 @@
 //! | `windows.created` | when it was made, in 100 ns since 1601, i64 little-endian |
 //! | `windows.security` | owner, group and access control list, as a self-relative security descriptor |
 //! | `windows.reparse` | of a link: the raw reparse point |
-//! | `windows.stream.NAME` | an alternate data stream, up to [`STREAM_BYTES_MAX`] |
+//! | `windows.stream.NAME` | an alternate data stream, all of them together up to [`STREAM_BYTES_MAX`] |
 
 use std::fs::File;
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) const SECURITY: &[u8] = b"windows.security";
 pub(crate) const REPARSE: &[u8] = b"windows.reparse";
 pub(crate) const STREAM: &[u8] = b"windows.stream.";
 
-/// A longer stream is an error: the catalogue takes no more of one entry.
+/// More is an error: the catalogue takes no more of one entry.
 const STREAM_BYTES_MAX: u64 = 1 << 20;
 /// Access control lists end at 64 KiB.
 const SECURITY_BYTES_MAX: usize = 128 * 1024;
@@ -71,10 +71,12 @@ fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<Vec<Xattr>> {
         xattrs.push((REPARSE.to_vec(), system::reparse_data(handle)?));
     }
     xattrs.extend(security(handle)?.map(|descriptor| (SECURITY.to_vec(), descriptor)));
+    let mut total = 0u64;
     for (name, bytes) in streams(handle)? {
+        total = total.saturating_add(bytes);
         let mut key = STREAM.to_vec();
         key.extend(wtf8::from_wide(&name));
-        xattrs.push((key, read_stream(handle, &name, bytes)?));
+        xattrs.push((key, read_stream(handle, &name, total)?));
     }
     xattrs.sort_unstable();
     Ok(xattrs)
@@ -134,9 +136,11 @@ fn streams(handle: BorrowedHandle<'_>) -> io::Result<Vec<(Vec<u16>, u64)>> {
     Ok(streams)
 }
 
-fn read_stream(handle: BorrowedHandle<'_>, name: &[u16], bytes: u64) -> io::Result<Vec<u8>> {
-    if bytes > STREAM_BYTES_MAX {
-        let text = format!("its stream {} of {bytes} bytes is too long", String::from_utf16_lossy(name));
+/// `total` counts the bytes of this stream and those before it.
+fn read_stream(handle: BorrowedHandle<'_>, name: &[u16], total: u64) -> io::Result<Vec<u8>> {
+    if total > STREAM_BYTES_MAX {
+        let text =
+            format!("its streams up to {} hold {total} bytes, which is too long", String::from_utf16_lossy(name));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     let how = Open { access: FILE_READ_DATA | FILE_READ_ATTRIBUTES, disposition: FILE_OPEN, options: 0 };
