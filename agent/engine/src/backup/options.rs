@@ -42,7 +42,7 @@ pub struct PlanRef {
 /// How much memory a run may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemoryProfile {
-    /// About 100 MiB: 97 for a kernel's sources, up to 127 where large files do not compress and the store is waited for.
+    /// About 100 MiB: 94 to 101 for a kernel's sources, up to 127 where large files do not compress and the store is waited for.
     #[default]
     Usual,
     /// Below 48 MiB, and slower.

@@ -41,6 +41,7 @@ pub(crate) struct SealStage {
     /// Reused from block to block, so that the heap does not fragment.
     packed: Vec<u8>,
     unpacked: Vec<u8>,
+    /// The buffer of the last bundle, for the next one.
     spare: Vec<u8>,
     keys: VaultKeys,
     machine: MachineKeys,
