@@ -248,7 +248,7 @@ fn list(dir: BorrowedHandle<'_>, device: u64) -> io::Result<Listing> {
             Err(error) => return Err(error),
         }
         class = FileIdBothDirectoryInfo;
-        for record in Records::of::<FILE_ID_BOTH_DIR_INFO>(bytes_of(&buffer)) {
+        for record in Records::of(bytes_of(&buffer)) {
             let name = wtf8::from_wide(&record.text(offset_of!(FILE_ID_BOTH_DIR_INFO, FileNameLength), NAME_AT)?);
             if name != b"." && name != b".." {
                 entries.push((name, listed(&record, device)?));
@@ -436,14 +436,11 @@ pub(crate) fn is_code(error: &io::Error, code: u32) -> bool {
 const NAME_AT: usize = offset_of!(FILE_ID_BOTH_DIR_INFO, FileName);
 
 /// Records that name the distance to the next one in their first field.
-pub(crate) struct Records<'b> {
-    bytes: Option<&'b [u8]>,
-    least: usize,
-}
+pub(crate) struct Records<'b>(Option<&'b [u8]>);
 
 impl<'b> Records<'b> {
-    pub(crate) fn of<T>(bytes: &'b [u8]) -> Self {
-        Self { bytes: Some(bytes), least: size_of::<T>().min(NAME_AT) }
+    pub(crate) fn of(bytes: &'b [u8]) -> Self {
+        Self(Some(bytes))
     }
 }
 
@@ -451,10 +448,10 @@ impl<'b> Iterator for Records<'b> {
     type Item = Record<'b>;
 
     fn next(&mut self) -> Option<Record<'b>> {
-        let bytes = self.bytes.take().filter(|bytes| bytes.len() >= self.least)?;
+        let bytes = self.0.take()?;
         let record = Record(bytes);
         let next = record.u32(0).ok()? as usize;
-        self.bytes = if next == 0 { None } else { bytes.get(next..) };
+        self.0 = if next == 0 { None } else { bytes.get(next..) };
         Some(record)
     }
 }

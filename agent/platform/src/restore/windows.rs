@@ -14,7 +14,6 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileLinkInformation, NtSetInformationFile, NtSetSecurityObject,
 };
 use windows_sys::Wdk::System::SystemServices::RtlValidRelativeSecurityDescriptor;
-use windows_sys::Win32::Foundation::{ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED};
 use windows_sys::Win32::Security::DACL_SECURITY_INFORMATION;
 use windows_sys::Win32::Storage::FileSystem::{
     DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_HIDDEN,
@@ -30,11 +29,13 @@ use windows_sys::Win32::System::SystemServices::{IO_REPARSE_TAG_MOUNT_POINT, IO_
 
 use super::{Attributes, Birth, Known, Node, Operation, RestoreError, failed};
 use crate::Unsupported;
-use crate::files::system::{self, LOOK, REPARSE_BYTES_MAX, is_code};
+use crate::files::system::{self, LOOK, REPARSE_BYTES_MAX};
 use crate::files::{Dir, FileKind};
 use crate::names::wtf8;
 use crate::nt::{self, Open};
-use crate::xattrs::system::{ATTRIBUTES, CREATED, OWNER_GROUP_AND_LIST, REPARSE, SECURITY, STREAM, stream_name};
+use crate::xattrs::system::{
+    ATTRIBUTES, CREATED, OWNER_GROUP_AND_LIST, REPARSE, SECURITY, STREAM, has_no_such, stream_name,
+};
 
 /// What a program may set; the others follow from what an entry is or how it is stored.
 const SETTABLE: u32 = FILE_ATTRIBUTE_READONLY
@@ -164,11 +165,7 @@ fn delete(handle: BorrowedHandle<'_>) -> io::Result<()> {
     unsafe {
         match nt::set(handle, FileDispositionInfoEx, &FILE_DISPOSITION_INFO_EX { Flags: flags }) {
             // Before Windows 10, and on filesystems that know only the older way.
-            Err(error)
-                if [ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED]
-                    .iter()
-                    .any(|code| is_code(&error, *code)) =>
-            {
+            Err(error) if has_no_such(&error) => {
                 let plain = FILE_BASIC_INFO { FileAttributes: FILE_ATTRIBUTE_NORMAL, ..FILE_BASIC_INFO::default() };
                 // Only a read-only entry needs it.
                 let _ = nt::set(handle, FileBasicInfo, &plain);
@@ -203,9 +200,7 @@ pub(super) fn sync_filesystem(dir: &Dir) -> io::Result<()> {
     let Some(end) = path.iter().position(|unit| *unit == u16::from(b'}')) else { return Ok(()) };
     let volume = std::ffi::OsString::from_wide(&path[..=end]);
     match File::options().write(true).open(volume).and_then(|volume| volume.sync_all()) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_code(&error, ERROR_INVALID_FUNCTION) => {
-            Ok(())
-        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || has_no_such(&error) => Ok(()),
         other => other,
     }
 }

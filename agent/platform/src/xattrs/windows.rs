@@ -122,7 +122,7 @@ fn streams(handle: BorrowedHandle<'_>) -> io::Result<Vec<(Vec<u16>, u64)>> {
         }
     }
     let mut streams = Vec::new();
-    for record in Records::of::<FILE_STREAM_INFO>(bytes_of(&buffer)) {
+    for record in Records::of(bytes_of(&buffer)) {
         let name_at = offset_of!(FILE_STREAM_INFO, StreamName);
         let name = record.text(offset_of!(FILE_STREAM_INFO, StreamNameLength), name_at)?;
         let bytes = record.u64(offset_of!(FILE_STREAM_INFO, StreamSize))?;
