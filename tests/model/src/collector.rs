@@ -131,12 +131,13 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
         (CollectorAction::Publish, Collector::Surveyed { on, .. }) if state.newest != on => Collector::Idle,
         (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }) => {
             let before = state.generations[usize::from(on)];
-            let (replaced, merged) = match merging {
-                Merging::Written { replaced, merged } => (before.replaced | replaced, merged),
-                Merging::Nothing | Merging::Chosen(_) => (before.replaced, before.merged),
+            let (parts, merged) = match merging {
+                Merging::Written { replaced, merged } => (replaced, merged),
+                Merging::Nothing | Merging::Chosen(_) => (0, before.merged),
             };
+            let replaced = before.replaced | parts;
             let next = Generation { tombstones, seen, moved, forwards, replaced, merged, ..Generation::default() };
-            publish(state, on + 1, Generation { dead: state.dead_after(on), ..next })
+            publish(state, on + 1, Generation { dead: state.dead_after(on, parts), ..next })
         }
         (CollectorAction::ListSessions, Collector::Published { generation }) => {
             Collector::Listed { generation, sessions: to_fence(model, state) }
@@ -185,9 +186,10 @@ fn free(model: &Collection, state: &State) -> Packs {
     live & !(packs_of(model, spared) & !state.generations[usize::from(state.newest)].merged)
 }
 
-/// What is listed by segments of sessions that are over.
+/// What is listed by segments of sessions that closed.
 fn mergeable(model: &Collection, state: &State) -> Packs {
-    let at_work = if model.rules.merges_what_is_over { state.open() & !state.silent } else { 0 };
+    // Also one that is over and never closed may put its segment again.
+    let at_work = if model.rules.merges_what_is_over { state.registered & !state.closed } else { 0 };
     state.listed(state.newest) & !packs_of(model, at_work)
 }
 

@@ -54,9 +54,10 @@ impl State {
         self.dead(rules, generation) | (self.stored | self.deleted) & !self.listed(generation)
     }
 
-    /// The dead of the generation behind this one: as far as a segment that counts here lists them, or they still lie there.
-    pub(crate) fn dead_after(&self, generation: u8) -> Packs {
+    /// The dead of the generation behind this one, which takes these segments away: a dead pack is forgotten with the last
+    /// segment that lists it.
+    pub(crate) fn dead_after(&self, generation: u8, replaced: Packs) -> Packs {
         let before = &self.generations[usize::from(generation)];
-        (before.dead | before.decision.unwrap_or(0)) & (self.listed(generation) | self.stored)
+        (before.dead | before.decision.unwrap_or(0)) & !(replaced & !self.stored)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! **Invariant**: a merged segment lists what its parts listed, for the same readers, but for packs that are gone for good;
 //! and it counts only by the generation that also takes its parts away. A collector that was overtaken leaves one that
-//! counts for nobody, whatever went meanwhile.
+//! counts for nobody, whatever went meanwhile. A dead pack is forgotten only here, with the last segment that lists it, and
+//! only when no session may put that segment again: one that comes late would else offer what went long ago.
 
 use super::parallel::parallel;
 use super::plan::Plan;
@@ -94,6 +95,10 @@ pub(super) struct Merged {
     pub(super) replaced: Vec<String>,
     segments: Vec<(String, [u8; 32])>,
     verified: Vec<(String, [u8; 32])>,
+    /// How often the parts list packs that are gone.
+    left_out: HashMap<PackId, usize>,
+    /// Packs that no segment lists any more.
+    forgotten: HashSet<PackId>,
 }
 
 impl Merged {
@@ -105,6 +110,7 @@ impl Merged {
         next.replaced_segments.extend(self.replaced.iter().cloned());
         next.merged_segments.extend(self.segments.iter().cloned());
         next.verified_segments.extend(self.verified.iter().cloned());
+        next.dead.retain(|pack| !self.forgotten.contains(pack));
     }
 }
 
@@ -119,11 +125,14 @@ pub(super) fn run(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Resul
         let read = parallel(&merge.parts, options.workers, |(name, _)| live.read(vault, name))?;
         let Some(parts) = read.into_iter().collect::<Option<Vec<Segment>>>() else { continue };
         let (machine, is_verified) = merge.readers;
+        let gone = parts.iter().flat_map(|part| &part.packs).filter(|pack| plan.gone.contains(&pack.id));
+        let gone: Vec<PackId> = gone.map(|pack| pack.id).collect();
         match write(vault, machine, join(parts, &plan.gone), plan.before.number) {
             Ok(segments) => {
                 merged.replaced.extend(merge.parts.iter().map(|(name, _)| name.to_string()));
                 merged.verified.extend(segments.iter().filter(|_| is_verified).cloned());
                 merged.segments.extend(segments);
+                gone.into_iter().for_each(|pack| *merged.left_out.entry(pack).or_default() += 1);
             }
             Err(VaultError::Store(StoreError::Full { .. })) => {
                 tracing::warn!("The storage has no room for merged index segments; they stay as they are for now");
@@ -132,6 +141,8 @@ pub(super) fn run(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Resul
             Err(error) => return Err(error),
         }
     }
+    let is_last = |(pack, parts): &(&PackId, &usize)| plan.gone_listings.get(*pack) == Some(*parts);
+    merged.forgotten = merged.left_out.iter().filter(is_last).map(|(pack, _)| *pack).collect();
     Ok(merged)
 }
 

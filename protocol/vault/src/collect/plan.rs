@@ -69,8 +69,10 @@ pub struct Plan {
     pub(super) forgets: u64,
     pub(super) unlisted: Vec<PackId>,
     pub(super) unlisted_sessions: Vec<SessionKey>,
-    /// Packs that segments list, or that lie there: what else is dead needs no mention.
-    pub(super) mentioned: HashSet<PackId>,
+    /// How many live segments list each pack that is gone.
+    pub(super) gone_listings: HashMap<PackId, usize>,
+    /// Sessions that are over and never closed.
+    pub(super) never_closed: BTreeSet<SessionKey>,
     /// Names of segments that lie there.
     pub(super) segments: HashSet<String>,
 }
@@ -126,7 +128,11 @@ pub fn plan_as_if(
     let stored = list_packs(vault)?;
     let machines = roots::machines(vault, &before)?;
     let sessions = sessions::list(vault, &machines, options.workers)?;
-    let Listed { packs: listed, seen } = list_segments(vault, &before, &gone, &sessions)?;
+    let given_up = sessions.iter().filter(|(_, state)| !state.closed && state.is_over(options.now));
+    let never_closed: BTreeSet<SessionKey> =
+        before.never_closed.iter().copied().chain(given_up.map(|(key, _)| *key)).collect();
+    let has_ended = |key: &SessionKey| !sessions.contains_key(key) && !never_closed.contains(key);
+    let Listed { packs: listed, seen, gone_listings } = list_segments(vault, &before, &gone, &has_ended)?;
     let segments: HashSet<String> =
         vault.store().list_all(segment::PREFIX)?.into_iter().map(|info| info.name.to_string()).collect();
     let mut roots = roots::list(vault, &machines, &before, options.now, options.workers)?;
@@ -164,7 +170,8 @@ pub fn plan_as_if(
         heads: roots.heads,
         unlisted: Vec::new(),
         unlisted_sessions: Vec::new(),
-        mentioned: listed.keys().copied().chain(stored.iter().map(|pack| pack.id)).collect(),
+        gone_listings,
+        never_closed,
         segments,
         gone,
         before,
@@ -235,6 +242,7 @@ impl Plan {
             && self.merges.is_empty()
             && self.heads == self.before.heads
             && self.bad == self.before.bad
+            && self.never_closed.iter().eq(&self.before.never_closed)
             && self.unlisted == self.before.unlisted
             && self.unlisted_sessions == self.before.unlisted_sessions
     }
@@ -296,15 +304,16 @@ struct Listed {
     packs: HashMap<PackId, ListedPack>,
     /// Segments that may be merged.
     seen: BTreeMap<Readers, Vec<Seen>>,
+    gone_listings: HashMap<PackId, usize>,
 }
 
 fn list_segments(
     vault: &Vault,
     generation: &Generation,
     gone: &HashSet<PackId>,
-    sessions: &Sessions,
+    has_ended: &dyn Fn(&SessionKey) -> bool,
 ) -> Result<Listed, VaultError> {
-    let mut listed = Listed { packs: HashMap::new(), seen: BTreeMap::new() };
+    let mut listed = Listed { packs: HashMap::new(), seen: BTreeMap::new(), gone_listings: HashMap::new() };
     let found = vault.segments(generation, None)?;
     let verified: HashSet<&str> =
         generation.verified_segments.iter().map(|(name, _)| segment::own_part(name)).collect();
@@ -314,9 +323,12 @@ fn list_segments(
     for (segment, name) in found.segments.into_iter().zip(found.names) {
         let writer = (segment.machine, segment.session);
         let is_verified = verified.contains(segment::own_part(name.as_str()));
-        // Its name tells what a session builds on while that has records; and what nobody read back yet would, merged, be
-        // doubted as a whole for one part.
-        if !sessions.contains_key(&writer) && (is_verified || vault.is_of_owner(segment.machine)?) {
+        for pack in segment.packs.iter().filter(|pack| gone.contains(&pack.id)) {
+            *listed.gone_listings.entry(pack.id).or_default() += 1;
+        }
+        // Its name tells what a session builds on while that has records; one that never closed may put its segment again;
+        // and what nobody read back yet would, merged, be doubted as a whole for one part.
+        if has_ended(&writer) && (is_verified || vault.is_of_owner(segment.machine)?) {
             let chunks = |of_gone| {
                 let packs = segment.packs.iter().filter(|pack| gone.contains(&pack.id) == of_gone);
                 packs.map(SegmentPack::chunks).sum()

@@ -105,16 +105,9 @@ fn collect(vault: &Vault, plan: &Plan, options: &CollectOptions) -> Result<Colle
     let packs: Vec<StoredPack> = going.filter(|pack| decided.contains(&pack.id)).copied().collect();
     sweep::packs(vault, &packs, options, &mut report)?;
     // Who reads by the generation before finds what that generation still counted on.
-    let replaced = plan.before.replaced_segments.iter().cloned().chain(plan.overtaken(&next));
-    sweep::records(
-        vault,
-        &replaced.collect::<Vec<_>>(),
-        next.horizon,
-        &settled.roots,
-        &settled.sessions,
-        options,
-        &mut report,
-    )?;
+    let mut replaced = plan.overtaken(&next);
+    replaced.extend(plan.before.replaced_segments.iter().cloned());
+    sweep::records(vault, &replaced, next.horizon, &settled.roots, &settled.sessions, options, &mut report)?;
     Ok(report)
 }
 
@@ -125,7 +118,7 @@ impl Plan {
         next.tombstones = self.garbage.iter().map(|pack| pack.id).collect();
         next.tombstones.sort_unstable();
         next.forwards.retain(|forward| self.met.contains(&forward.old));
-        next.dead.retain(|pack| self.mentioned.contains(pack));
+        next.never_closed = self.never_closed.iter().copied().collect();
         next.replaced_segments.retain(|name| self.segments.contains(name));
         next.verified_segments.retain(|(name, _)| self.segments.contains(name));
         next.merged_segments.retain(|(name, _)| self.segments.contains(name));
@@ -139,11 +132,11 @@ impl Plan {
     }
 
     /// Merged segments that no generation lists, nor will: whoever wrote them was overtaken by `published`, or died.
-    fn overtaken(&self, published: &Generation) -> impl Iterator<Item = String> {
+    fn overtaken(&self, published: &Generation) -> Vec<String> {
         let live: HashSet<&String> =
             published.merged_segments.iter().map(|(name, _)| name).chain(&published.replaced_segments).collect();
         let merged = self.segments.iter().filter(|name| Segment::is_merged(name));
-        merged.filter(|name| !live.contains(name)).cloned().collect::<Vec<_>>().into_iter()
+        merged.filter(|name| !live.contains(name)).cloned().collect()
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Generation {
     pub unlisted_sessions: Vec<(MachineId, SessionId)>,
     /// Merged segments that count: name and hash of the object.
     pub merged_segments: Vec<(String, [u8; 32])>,
+    /// Sessions that are over and never closed: they may wake and put a segment, again or for the first time.
+    pub never_closed: Vec<(MachineId, SessionId)>,
 }
 
 /// The end of a machine's chain as a collector saw it.
@@ -212,6 +214,7 @@ impl Generation {
         write_packs(&mut body, 13, &self.unlisted);
         write_sessions(&mut body, 15, &self.unlisted_sessions);
         write_segments(&mut body, 16, &self.merged_segments);
+        write_sessions(&mut body, 17, &self.never_closed);
         keeper.seal(Kind::Generation, &Self::name_of(self.number), header.finish(), body.finish(), maintenance)
     }
 
@@ -241,6 +244,7 @@ impl Generation {
                 13 => generation.unlisted = packs(value)?,
                 15 => generation.unlisted_sessions = sessions(value)?,
                 16 => generation.merged_segments = segments(value)?,
+                17 => generation.never_closed = sessions(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -354,6 +358,7 @@ mod tests {
             unlisted: vec![PackId([8; 32])],
             unlisted_sessions: vec![(MachineId([5; 16]), SessionId([9; 16]))],
             merged_segments: vec![("i/0/c".into(), [7; 32])],
+            never_closed: vec![(MachineId([6; 16]), SessionId([7; 16]))],
         };
         let (name, bytes) = (Generation::name_of(3), generation.seal(keeper, &maintenance));
         assert_eq!(Generation::open(keeper, &name, &bytes, maintenance.public()).unwrap(), generation);

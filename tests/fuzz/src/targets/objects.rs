@@ -3,7 +3,7 @@
 use super::sealed::{KEYS, MACHINE, VAULT, join, plain, seal, split};
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::crypto::SigningKey;
-use nightkeep_vault::id::{BlobId, PackId, SessionId};
+use nightkeep_vault::id::{BlobId, MachineId, PackId, SessionId};
 use nightkeep_vault::object::{Binding, Draft, Kind, Object, check_frame};
 use nightkeep_vault::pack::{Area, BlockInfo, BlockType, Codec, Footer, Member};
 use nightkeep_vault::record::config::{ChunkerParams, Config, Custody};
@@ -320,6 +320,7 @@ pub(super) fn generation_seeds() -> Vec<Vec<u8>> {
         tombstones: vec![PackId([1; 32]), PackId([2; 32])],
         verified_segments: vec![("i/0/b".into(), [4; 32])],
         merged_segments: vec![("i/2/c".into(), [5; 32])],
+        never_closed: vec![(MachineId([6; 16]), SESSION)],
         ..Generation::default()
     };
     let sealed = generation.seal(keeper(), &KEYS.maintenance);

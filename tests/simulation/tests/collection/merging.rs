@@ -1,7 +1,7 @@
 //! Index segments that a collection merges: nobody notices, and nobody is offered what went.
 
-use crate::interleavings::collector;
-use crate::lab::{Lab, NOW, VAULT, back_up, collect_in, later, noise, state};
+use crate::interleavings::{collector, writer};
+use crate::lab::{Lab, NOW, VAULT, back_up, collect_in, later, noise, restore, state};
 use nightkeep_engine::check::{self, CheckOptions};
 use nightkeep_engine::progress::{Silent, Stop};
 use nightkeep_simulation::{Fault, FaultyStore};
@@ -22,6 +22,12 @@ const RUNS: usize = 16;
 fn segments(store: &MemoryStore) -> Vec<String> {
     let store: &dyn Store = store;
     store.list_all("i/").unwrap().into_iter().map(|info| info.name.to_string()).collect()
+}
+
+fn pack_names(store: &MemoryStore) -> Vec<String> {
+    let store: &dyn Store = store;
+    let areas = ["p/", "m/"].into_iter().flat_map(|area| store.list_all(area).unwrap());
+    areas.map(|info| info.name.to_string()).collect()
 }
 
 fn assert_sound(lab: &Lab, store: &MemoryStore, points: usize, story: &str) {
@@ -193,4 +199,40 @@ fn a_collector_that_was_overtaken_brings_back_nothing_that_went() {
         1,
         "one counts, none is left"
     );
+}
+
+/// A laptop that sleeps between a pack and the segment that lists it, for so long that its session is over and the pack gone.
+#[test]
+fn a_segment_that_comes_after_its_packs_went_brings_nothing_back() {
+    let mut lab = lab_with_many_segments(0);
+    lab.write("b", &state(&[("file", noise(300_000, 77))]));
+    let before = pack_names(&lab.store);
+    let own = |store: &MemoryStore| -> Vec<String> {
+        pack_names(store).into_iter().filter(|name| !before.contains(name)).collect()
+    };
+    let left = thread::scope(|scope| {
+        let (gate, asleep) = writer(scope, &lab, &lab.store, "b");
+        gate.stop_before("i/");
+        gate.finish();
+        let uploaded = own(&lab.store);
+        assert!(!uploaded.is_empty());
+        for day in 1..=8 {
+            // Something goes every day, so that every day has a fence.
+            lab.forget("a", day as u64);
+            lab.collect_at(later(day)).unwrap();
+        }
+        let now = pack_names(&lab.store);
+        let left: Vec<String> = uploaded.into_iter().filter(|name| now.contains(name)).collect();
+        gate.go_on();
+        gate.finish();
+        // Whether it ends well or not, the next run must be whole.
+        let _ = asleep.join().unwrap();
+        left
+    });
+    assert_eq!(left, [] as [String; 0], "its session is over");
+    lab.back_up("b");
+    let points = lab.vault().points(lab.machine("b")).unwrap();
+    let newest = points.sound().next_back().unwrap();
+    let target = lab.dir.path().join("awake");
+    assert_eq!(restore(&lab.vault(), newest, &target, "awake")["file"], noise(300_000, 77));
 }
