@@ -3,10 +3,15 @@
 
 mod support;
 
-use nightkeep_engine::backup::{BackupError, BackupOptions, Executor};
-use nightkeep_engine::progress::StopKind;
+use nightkeep_engine::backup::{self, BackupError, BackupOptions, Executor};
+use nightkeep_engine::progress::{Silent, Stop, StopKind};
+use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
+use nightkeep_vault::vault::Vault;
 use std::fs;
-use support::{Bench, StopAt, noise, write};
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use support::{Bench, LateClock, StopAt, noise, write};
 
 /// What is on the way when a run is cut off: the batch that is being read, and the packs that are filled.
 const ON_THE_WAY: u64 = 5_000_000;
@@ -122,5 +127,74 @@ fn a_discarded_run_leaves_no_partial_point() {
     assert!(matches!(stopped, Err(BackupError::Stopped(StopKind::Discard))));
     assert_eq!(bench.live_partials().len(), 0);
     assert_eq!(bench.run(&bench.options()).unwrap().resumed_from, None);
+    bench.assert_restores_the_source();
+}
+
+/// A store in which the catalogue gets nothing done while data goes on being put, and that then fails.
+struct Stuck {
+    inner: MemoryStore,
+    data_packs: Mutex<usize>,
+    put: Condvar,
+}
+
+/// The tree makes some seventy packs.
+const PACKS_BEFORE_IT_FAILS: usize = 50;
+/// Only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Store for Stuck {
+    fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
+        let mut packs = self.data_packs.lock().unwrap();
+        if name.as_str().starts_with("m/") {
+            let few = |packs: &mut usize| *packs < PACKS_BEFORE_IT_FAILS;
+            packs = self.put.wait_timeout_while(packs, PATIENCE, few).unwrap().0;
+        }
+        if *packs >= PACKS_BEFORE_IT_FAILS {
+            return Err(StoreError::Failed { operation: "put", name: name.to_string(), source: "away".into() });
+        }
+        if name.as_str().starts_with("p/") {
+            *packs += 1;
+            self.put.notify_all();
+        }
+        drop(packs);
+        self.inner.put_create(name, bytes)
+    }
+
+    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        self.inner.get_range(name, range)
+    }
+
+    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
+        self.inner.head(name)
+    }
+
+    fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
+        self.inner.list(prefix, after, limit)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.inner.delete(name)
+    }
+
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+}
+
+#[test]
+fn what_was_sent_is_not_sent_again_although_the_catalogue_was_far_behind() {
+    let bench = Bench::new();
+    make_tree(&bench);
+    let stuck = Arc::new(Stuck { inner: bench.store.clone(), data_packs: Mutex::default(), put: Condvar::new() });
+    let root = bench.vault.root().unwrap().clone();
+    let vault = Arc::new(Vault::open_owner(stuck.clone(), bench.vault.id(), root).unwrap());
+    let options = BackupOptions { executor: Executor::Threads { workers: 2, uploads: 2 }, ..bench.options() };
+    let failed = backup::run(&vault, &options, &LateClock, &Silent, &Stop::new());
+    assert!(failed.is_err() && *stuck.data_packs.lock().unwrap() >= PACKS_BEFORE_IT_FAILS, "{failed:?}");
+    let sent = bench.stored_bytes();
+    let report = bench.run(&bench.options()).unwrap();
+    // Noise is stored as it is; the text comes to nothing.
+    let (noise, again) = (26_000_000, bench.stored_bytes() - sent);
+    assert!(sent + again < noise + ON_THE_WAY, "{sent} bytes were sent, and {again} after that: {:?}", report.totals);
     bench.assert_restores_the_source();
 }

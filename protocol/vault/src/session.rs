@@ -147,6 +147,13 @@ impl Session {
         if due { self.write_segment() } else { Ok(()) }
     }
 
+    /// Writes an index segment when the packs put since the last one hold at least so many bytes. Of a session that is
+    /// cut off, no more than these and the packs in flight is sent again.
+    pub fn write_segment_of(&self, bytes: u64) -> Result<(), VaultError> {
+        let due = self.written.lock().unwrap_or_else(PoisonError::into_inner).bytes >= bytes;
+        if due { self.write_segment() } else { Ok(()) }
+    }
+
     /// Writes an index segment of the packs put since the last one.
     pub fn write_segment(&self) -> Result<(), VaultError> {
         let segment = {

@@ -86,6 +86,8 @@ impl Shared<'_> {
         }
         self.known.name_pack(outgoing.slot, outgoing.pack.id);
         self.durable_packs.fetch_add(1, Ordering::Release);
+        // Not left to the catalogue, which may be many batches behind.
+        self.session.write_segment_of(self.options.partial_every.bytes)?;
         if let Err(error) = self.session.heartbeat(self.clock.now().at) {
             tracing::debug!(%error, "A heartbeat was not written; the next pack tries again");
         }
