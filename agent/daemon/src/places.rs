@@ -63,8 +63,8 @@ impl Places {
 
     /// Where the machine's own service listens, for accounts whose own places are elsewhere.
     pub(crate) fn control_of_service() -> Option<PathBuf> {
-        let state = Path::new("/var/lib/nightkeep");
-        exists(state).then(|| state.join("control.sock"))
+        let state = Paths::of_service().state;
+        exists(&state).then(|| state.join("control.sock"))
     }
 
     /// The machine's keys and enrolment.

@@ -43,7 +43,7 @@ fn sockets(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> anyhow::R
     let in_state = |state: PathBuf| state.join("control.sock");
     let Some(flag) = arguments.next() else {
         // The machine's own service, which a user's session finds at its fixed place; then a daemon of the user's own.
-        return Ok(Some(vec![in_state("/var/lib/nightkeep".into()), in_state(Paths::standard().state)]));
+        return Ok(Some(vec![in_state(Paths::of_service().state), in_state(Paths::standard().state)]));
     };
     match (flag.to_str(), arguments.next(), arguments.next()) {
         (Some("--state-dir"), Some(state), None) => Ok(Some(vec![in_state(state.into())])),

@@ -15,18 +15,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 mod system;
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The peer's account.
-    pub uid: u32,
+    account: system::Account,
     /// The peer's process, for the log; it may be gone already.
     pub pid: Option<u32>,
 }
 
 impl Peer {
-    /// Whether the peer is root or the account the daemon itself runs as.
+    /// Whether the peer is root (on Windows an elevated administrator or the system), or the account the daemon itself
+    /// runs as.
     pub fn is_administrator(&self) -> bool {
-        self.uid == 0 || crate::process::effective_uid() == Some(self.uid)
+        self.account.is_administrator()
+    }
+
+    /// The account's name, or its number where nobody knows the name. May wait for a domain controller.
+    pub fn name(&self) -> String {
+        self.account.name()
     }
 }
 

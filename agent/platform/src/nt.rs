@@ -24,6 +24,12 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::IO::{DeviceIoControl, IO_STATUS_BLOCK};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+mod rules;
+mod sid;
+
+pub(crate) use rules::Rules;
+pub(crate) use sid::{Sid, is_elevated};
+
 /// The longest path there is.
 const PATH_UNITS_MAX: usize = 32 * 1024;
 

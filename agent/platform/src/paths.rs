@@ -29,10 +29,15 @@ impl Paths {
     pub fn standard() -> Self {
         system::standard()
     }
+
+    /// The places of the machine's own service, whoever asks.
+    pub fn of_service() -> Self {
+        system::of_service()
+    }
 }
 
 /// The value of an environment variable that names an absolute directory.
-#[cfg_attr(target_os = "windows", expect(dead_code, reason = "Windows has no per-user places yet"))]
+#[cfg_attr(target_os = "windows", expect(dead_code, reason = "Windows has no per-user places"))]
 fn directory_from_env(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

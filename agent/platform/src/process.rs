@@ -7,9 +7,9 @@ use std::io;
 #[cfg_attr(target_os = "windows", path = "process/windows.rs")]
 mod system;
 
-/// Whether the process has the rights of root.
+/// Whether the process has the rights of root; on Windows, those of an administrator that need no further consent.
 pub fn is_root() -> bool {
-    system::effective_uid() == Some(0)
+    system::is_root()
 }
 
 /// The account this process acts as, where accounts are numbers.

@@ -200,3 +200,46 @@ fn the_machine_tells_what_it_is() {
     let system = Dir::open(Path::new(r"C:\")).unwrap().self_meta().unwrap();
     assert_eq!(mounts.of_device(system.device).unwrap().mount_point, b"C:/");
 }
+
+#[tokio::test]
+async fn a_caller_is_known_by_its_account_and_the_answer_comes_from_a_trusted_one() {
+    use nightkeep_platform::ipc::{Listener, connect};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("control.sock");
+    assert_eq!(connect(&place).await.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let listener = Listener::bind(&place).unwrap();
+    // However the place is written.
+    let other = dir.path().join("sub").join("..").join("CONTROL.sock");
+    for place in [&place, &other] {
+        let (client, accepted) = tokio::join!(connect(place), listener.accept());
+        let (mut client, (mut server, peer)) = (client.unwrap(), accepted.unwrap());
+        assert!(peer.is_administrator() && !peer.name().is_empty(), "{peer:?}");
+        assert_eq!(peer.pid, Some(std::process::id()));
+        client.write_all(b"ping").await.unwrap();
+        let mut heard = [0; 4];
+        server.read_exact(&mut heard).await.unwrap();
+        server.write_all(b"pong").await.unwrap();
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!((&heard, &answer), (b"ping", b"pong"));
+    }
+    // One that hangs up before it is served holds nobody up; whether it is handed on at all is the system's affair.
+    drop(connect(&place).await.unwrap());
+    let last = async {
+        let mut client = connect(&place).await.unwrap();
+        client.write_all(b"last").await.unwrap();
+        client
+    };
+    let served = async {
+        loop {
+            let (mut server, _) = listener.accept().await.unwrap();
+            let mut heard = [0; 4];
+            if server.read_exact(&mut heard).await.is_ok() {
+                return heard;
+            }
+        }
+    };
+    let (_client, heard) = tokio::join!(last, served);
+    assert_eq!(&heard, b"last");
+}

@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod demo;
+mod dist;
 mod items;
 mod outside;
 mod run;
@@ -17,7 +18,7 @@ mod workspace;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The one door to every developer command")]
@@ -41,17 +42,10 @@ enum Command {
     /// Installers into target/dist.
     Dist {
         /// The system to build for.
-        system: System,
+        system: dist::System,
     },
     /// Every numbered item of the product with its tests, or "open".
     Items,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum System {
-    Windows,
-    Linux,
-    Macos,
 }
 
 fn main() -> ExitCode {
@@ -61,7 +55,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Soak(options) => soak::run(&options),
-        Command::Dist { system } => not_there_yet("dist", installer_of(system)),
+        Command::Dist { system } => dist::run(system),
         Command::Items => items::run(),
     };
     match outcome {
@@ -71,18 +65,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn installer_of(system: System) -> &'static str {
-    match system {
-        System::Windows => "the .msi comes with packaging/windows",
-        System::Linux => "the .deb and .rpm come with packaging/linux",
-        System::Macos => "the .pkg comes with packaging/macos",
-    }
-}
-
-fn not_there_yet(command: &str, what: &str) -> anyhow::Result<()> {
-    anyhow::bail!("`{command}` is not there yet: {what}")
 }
 
 /// The root of the checkout this binary was built from.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::{outside, run, workspace};
+use crate::{dist, outside, run, workspace};
 
 /// Crates whose tests start the binaries of others.
 const WHOLE: &[&str] = &["nightkeep-e2e", "nightkeep-harness"];
@@ -25,7 +25,8 @@ const WORLD: &[&str] = &["-p", "nightkeep-e2e", "--test", "cloud"];
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine.
+    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `linux`: the
+    /// packages, installed, upgraded and removed in throw-away roots.
     suite: Option<Suite>,
     /// Only these packages.
     #[arg(short, long)]
@@ -39,6 +40,7 @@ pub(crate) struct Options {
 enum Suite {
     World,
     Windows,
+    Linux,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +56,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(Suite::Windows) => {
             let script = crate::root().join("packaging/windows/test.sh");
             run::step("windows", Command::new(script).current_dir(crate::root()))
+        }
+        Some(Suite::Linux) => {
+            let packages = dist::linux()?;
+            let mut script = Command::new(crate::root().join("packaging/linux/test.sh"));
+            script.arg(dist::VERSION).arg(packages).env("SOURCE_DATE_EPOCH", dist::source_date()?);
+            finish_script(&mut script)
         }
         None => test(&options.package, &options.names),
     }
@@ -104,6 +112,15 @@ fn world(names: &[String]) -> Result<()> {
         command.args(["--", "--ignored"]);
     }
     finish(command.args(names), nextest)
+}
+
+/// Runs a script that counts for itself.
+fn finish_script(script: &mut Command) -> Result<()> {
+    let status = script.current_dir(crate::root()).stdin(Stdio::null()).status();
+    if !status.with_context(|| format!("cannot run {}", run::shown(script)))?.success() {
+        bail!("{} failed", run::shown(script));
+    }
+    Ok(())
 }
 
 /// Runs the command, and ends with the line that counts.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nightkeep_platform::service::{ServiceManager, manager};
+use nightkeep_platform::service::{self, ServiceManager, ServiceState, manager};
 use nightkeep_platform::{process, secret_file};
 use nightkeep_storage::Races;
 use nightkeep_wire::control::Op;
@@ -13,6 +13,7 @@ use super::args::Globals;
 use super::control::{Client, runtime};
 use super::exit::Exit;
 use super::output;
+use super::service::windows_services::NAME;
 use crate::clock::HostClock;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -90,6 +91,12 @@ fn change_journal(config: &Config) -> Check {
 fn service() -> Check {
     match manager() {
         Some(ServiceManager::Systemd { .. }) => check("service", Verdict::Works, "systemd"),
+        Some(ServiceManager::ServiceControlManager { .. }) => match service::state(NAME) {
+            Ok(Some(ServiceState::Running)) => check("service", Verdict::Works, "runs"),
+            Ok(Some(_)) => check("service", Verdict::Fails, "does not run: `nightkeep-agent service start`"),
+            Ok(None) => check("service", Verdict::Absent, "not installed: `nightkeep-agent service install`"),
+            Err(error) => check("service", Verdict::Fails, error.to_string()),
+        },
         None => check("service", Verdict::Absent, "no service manager: start `nightkeep-agent run` by other means"),
     }
 }

@@ -1,4 +1,6 @@
-//! `service`: the daemon as a unit of systemd. Other service managers come with their platforms' issues.
+//! `service`: the daemon as a unit of systemd, or as a service of Windows.
+
+pub(crate) mod windows_services;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,28 +16,33 @@ use super::failure::Failure;
 use super::output;
 
 const UNIT: &str = "nightkeep-agent.service";
+/// The unit as the packages bring it: its text stands there and nowhere else.
+const PACKAGED: &str = include_str!("../../../../packaging/linux/nightkeep-agent.service");
+/// What the packages' unit starts, and the line that says so.
+const PACKAGED_PROGRAM: &str = "/usr/bin/nightkeep-agent";
+const PACKAGED_START: &str = "ExecStart=/usr/bin/nightkeep-agent run\n";
+/// Where packages put their units.
+const PACKAGED_UNIT_DIRS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// Installs, removes, starts, stops or describes the service.
 pub(super) fn run(command: ServiceCommand, globals: &Globals) -> anyhow::Result<Exit> {
-    let Some(ServiceManager::Systemd { unit_dir, .. }) = manager() else {
-        let unsupported = Unsupported { what: "running as a service here (no systemd)" };
-        let remedy = "Run `nightkeep-agent run` under whatever starts programs on this machine.";
-        return Err(Failure::new("unsupported", unsupported.to_string()).remedy(remedy).into());
+    let unit_dir = match manager() {
+        Some(ServiceManager::Systemd { unit_dir, .. }) => unit_dir,
+        Some(ServiceManager::ServiceControlManager { .. }) => return windows_services::run(command, globals),
+        None => {
+            let unsupported = Unsupported { what: "running as a service here (no systemd)" };
+            let remedy = "Run `nightkeep-agent run` under whatever starts programs on this machine.";
+            return Err(Failure::new("unsupported", unsupported.to_string()).remedy(remedy).into());
+        }
     };
     let unit = unit_dir.join(UNIT);
-    match command {
-        ServiceCommand::Install => install(&unit, globals)?,
-        ServiceCommand::Uninstall => uninstall(&unit)?,
-        ServiceCommand::Start => systemctl(&["start", UNIT])?,
-        ServiceCommand::Stop => systemctl(&["stop", UNIT])?,
-        ServiceCommand::Status => return status(&unit, globals),
-    }
+    let packaged = PACKAGED_UNIT_DIRS.iter().any(|dir| crate::places::exists(&Path::new(dir).join(UNIT)));
     let done = match command {
-        ServiceCommand::Install => "installed; it starts with the machine",
-        ServiceCommand::Uninstall => "removed; identity, state and configuration stay",
-        ServiceCommand::Start => "started",
-        ServiceCommand::Stop => "stopped",
-        ServiceCommand::Status => "described",
+        ServiceCommand::Install => install(&unit, packaged, globals)?,
+        ServiceCommand::Uninstall => uninstall(&unit, packaged)?,
+        ServiceCommand::Start => systemctl(&["start", UNIT]).map(|()| "started")?,
+        ServiceCommand::Stop => systemctl(&["stop", UNIT]).map(|()| "stopped")?,
+        ServiceCommand::Status => return status(&unit, packaged, globals),
     };
     if globals.json {
         output::json(&json!({ "service": UNIT, "done": done }));
@@ -45,28 +52,54 @@ pub(super) fn run(command: ServiceCommand, globals: &Globals) -> anyhow::Result<
     Ok(Exit::Done)
 }
 
-fn install(unit: &Path, globals: &Globals) -> anyhow::Result<()> {
+/// A package's unit serves when it starts this very program at its usual places; a copy of it would keep the machine from
+/// ever getting the unit of a newer package. Otherwise a unit of the administrator's, which stands before the package's.
+fn install(unit: &Path, packaged: bool, globals: &Globals) -> anyhow::Result<&'static str> {
     let program = std::env::current_exe().context("this program's own path is unknown")?;
-    let text = unit_text(&program, &run_arguments(globals));
-    std::fs::write(unit, text).map_err(|error| {
-        Failure::new("service", format!("failed to write {}: {error}", unit.display()))
-            .remedy("Run the command as an administrator.")
-    })?;
+    let arguments = run_arguments(globals);
+    let done = if packaged && packaged_serves(&program, &arguments) {
+        if crate::places::exists(unit) {
+            remove(unit)?;
+        }
+        "installed by its package; it starts with the machine"
+    } else {
+        std::fs::write(unit, unit_text(&program, &arguments)).map_err(|error| {
+            Failure::new("service", format!("failed to write {}: {error}", unit.display()))
+                .remedy("Run the command as an administrator.")
+        })?;
+        "installed; it starts with the machine"
+    };
     systemctl(&["daemon-reload"])?;
-    systemctl(&["enable", UNIT])
+    systemctl(&["enable", UNIT])?;
+    Ok(done)
 }
 
-fn uninstall(unit: &Path) -> anyhow::Result<()> {
-    if !crate::places::exists(unit) {
-        return Ok(());
+fn packaged_serves(program: &Path, arguments: &[(&str, PathBuf)]) -> bool {
+    program == Path::new(PACKAGED_PROGRAM) && arguments.is_empty()
+}
+
+fn uninstall(unit: &Path, packaged: bool) -> anyhow::Result<&'static str> {
+    let own = crate::places::exists(unit);
+    if own || packaged {
+        systemctl(&["disable", "--now", UNIT])?;
     }
-    systemctl(&["disable", "--now", UNIT])?;
-    std::fs::remove_file(unit).with_context(|| format!("failed to remove {}", unit.display()))?;
-    systemctl(&["daemon-reload"])
+    if own {
+        remove(unit)?;
+        systemctl(&["daemon-reload"])?;
+    }
+    Ok(if packaged {
+        "stopped and no longer starts with the machine; its package stays"
+    } else {
+        "removed; identity, state and configuration stay"
+    })
 }
 
-fn status(unit: &Path, globals: &Globals) -> anyhow::Result<Exit> {
-    let installed = crate::places::exists(unit);
+fn remove(unit: &Path) -> anyhow::Result<()> {
+    std::fs::remove_file(unit).with_context(|| format!("failed to remove {}", unit.display()))
+}
+
+fn status(unit: &Path, packaged: bool, globals: &Globals) -> anyhow::Result<Exit> {
+    let installed = packaged || crate::places::exists(unit);
     let state = Command::new("systemctl").args(["is-active", UNIT]).output();
     let state = state.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     let running = state == "active";
@@ -96,56 +129,11 @@ fn run_arguments(globals: &Globals) -> Vec<(&'static str, PathBuf)> {
     given.map(|(flag, path)| (flag, std::path::absolute(&path).unwrap_or(path))).collect()
 }
 
-/// The unit. What a backup and a restore need stays open: every file, every owner, every attribute, device nodes and
-/// set-user-id bits; what they never need is closed.
+/// The packages' unit for this program and these places.
 fn unit_text(program: &Path, arguments: &[(&str, PathBuf)]) -> String {
     let quoted = |path: &Path| format!("\"{}\"", path.display().to_string().replace('%', "%%").replace('"', "\\\""));
     let arguments: String = arguments.iter().map(|(flag, path)| format!(" {flag} {}", quoted(path))).collect();
-    format!(
-        "[Unit]
-Description=Nightkeep backup agent
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={program} run{arguments}
-Restart=always
-RestartSec=60
-# A backup that runs is interrupted in order; the next one goes on from there.
-KillSignal=SIGINT
-TimeoutStopSec=45
-StateDirectory=nightkeep
-LogsDirectory=nightkeep
-ConfigurationDirectory=nightkeep
-# Behind whatever else runs.
-Nice=10
-IOSchedulingClass=idle
-CPUWeight=20
-OOMScoreAdjust=200
-# Reading and restoring every file takes these, and no others.
-CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP
-CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_NICE CAP_LINUX_IMMUTABLE CAP_MAC_ADMIN
-NoNewPrivileges=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-SystemCallArchitectures=native
-
-[Install]
-WantedBy=multi-user.target
-",
-        program = quoted(program),
-    )
+    PACKAGED.replace(PACKAGED_START, &format!("ExecStart={} run{arguments}\n", quoted(program)))
 }
 
 #[cfg(test)]
@@ -156,9 +144,20 @@ mod tests {
     fn the_unit_names_program_and_places_and_leaves_backups_their_rights() {
         let text = unit_text(Path::new("/usr/bin/nightkeep-agent"), &[("--state-dir", "/srv/a b/100%".into())]);
         assert!(text.contains("ExecStart=\"/usr/bin/nightkeep-agent\" run --state-dir \"/srv/a b/100%%\"\n"), "{text}");
-        assert!(text.contains("CAP_DAC_READ_SEARCH"));
+        for right in ["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"] {
+            assert!(text.contains(right), "{right}");
+        }
         for closed in ["ProtectHome", "PrivateTmp", "PrivateDevices", "RestrictSUIDSGID", "ProtectSystem"] {
             assert!(!text.contains(closed), "{closed} would hide files from the backup or spoil a restore");
         }
+    }
+
+    #[test]
+    fn a_packages_unit_serves_its_own_program_at_its_usual_places_alone() {
+        assert_eq!(PACKAGED.matches(PACKAGED_START).count(), 1);
+        assert!(PACKAGED_START.contains(PACKAGED_PROGRAM));
+        assert!(packaged_serves(Path::new("/usr/bin/nightkeep-agent"), &[]));
+        assert!(!packaged_serves(Path::new("/opt/nightkeep-agent"), &[]));
+        assert!(!packaged_serves(Path::new("/usr/bin/nightkeep-agent"), &[("--state-dir", "/srv/state".into())]));
     }
 }

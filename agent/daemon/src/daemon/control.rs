@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use nightkeep_platform::accounts;
 use nightkeep_platform::ipc::{Listener, Peer, Stream};
 use nightkeep_wire::control::{
     Answer, ControlError, ControlErrorCode, Event, LINE_BYTES_MAX, Line, Op, Request, Response,
@@ -70,10 +69,10 @@ pub(crate) async fn serve(listener: Listener, desk: Desk) {
 }
 
 async fn converse(stream: Stream, peer: Peer, desk: &Desk) -> io::Result<()> {
-    let caller = Caller {
-        administrator: peer.is_administrator(),
-        name: accounts::user_name(peer.uid).unwrap_or_else(|| format!("uid {}", peer.uid)),
-    };
+    let administrator = peer.is_administrator();
+    // A domain's name server that is away must not hold up everybody else.
+    let name = tokio::task::spawn_blocking(move || peer.name()).await?;
+    let caller = Caller { administrator, name };
     let (read, mut write) = tokio::io::split(stream);
     let mut read = BufReader::new(read);
     let mut events: Option<broadcast::Receiver<Event>> = None;

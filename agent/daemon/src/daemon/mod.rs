@@ -20,6 +20,7 @@ mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use nightkeep_platform::service;
@@ -74,9 +75,17 @@ pub(crate) enum DaemonError {
     Link(#[from] LinkError),
 }
 
-/// Runs until Ctrl-C, or what the service manager sends instead.
-pub(crate) async fn run(places: Places, config: Config) -> Result<(), DaemonError> {
+/// Runs until Ctrl-C or a signal of the service manager, or until `manager` brings a message.
+pub(crate) async fn run(places: Places, config: Config, manager: Option<Receiver<()>>) -> Result<(), DaemonError> {
     let (ask, asked) = watch::channel(false);
+    if let Some(manager) = manager {
+        let ask = ask.clone();
+        std::thread::spawn(move || {
+            if manager.recv().is_ok() {
+                ask.send_replace(true);
+            }
+        });
+    }
     tokio::spawn(async move {
         match tokio::signal::ctrl_c().await {
             Ok(()) => _ = ask.send_replace(true),

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io;
-use std::mem::{offset_of, size_of};
+use std::mem::offset_of;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::path::{Path, PathBuf};

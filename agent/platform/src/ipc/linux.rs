@@ -13,6 +13,20 @@ use super::Peer;
 
 pub(super) type Stream = UnixStream;
 
+/// The number of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account(u32);
+
+impl Account {
+    pub(super) fn is_administrator(&self) -> bool {
+        self.0 == 0 || crate::process::effective_uid() == Some(self.0)
+    }
+
+    pub(super) fn name(&self) -> String {
+        crate::accounts::user_name(self.0).unwrap_or_else(|| format!("uid {}", self.0))
+    }
+}
+
 /// Anybody may connect: who it is decides what is allowed.
 const SOCKET_MODE: u32 = 0o666;
 
@@ -37,7 +51,7 @@ impl Listener {
         let (stream, _) = self.0.accept().await?;
         let credentials = stream.peer_cred()?;
         let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok((stream, Peer { uid: credentials.uid(), pid }))
+        Ok((stream, Peer { account: Account(credentials.uid()), pid }))
     }
 }
 
@@ -84,7 +98,8 @@ mod tests {
         let listener = Listener::bind(&path)?;
         let mut client = connect(&path).await?;
         let (mut server, peer) = listener.accept().await?;
-        assert_eq!(Some(peer.uid), crate::process::effective_uid());
+        let own = crate::process::effective_uid().and_then(crate::accounts::user_name);
+        assert!(own.is_none_or(|own| own == peer.name()));
         assert_eq!(peer.pid, Some(std::process::id()));
         assert!(peer.is_administrator());
         client.write_all(b"ping").await?;

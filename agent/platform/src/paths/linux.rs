@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::{Paths, directory_from_env};
 
 pub(super) fn standard() -> Paths {
-    if crate::process::is_root() { of_system() } else { of_user() }
+    if crate::process::is_root() { of_service() } else { of_user() }
 }
 
-fn of_system() -> Paths {
+pub(super) fn of_service() -> Paths {
     Paths {
         state: "/var/lib/nightkeep".into(),
         identity: "/etc/nightkeep/identity".into(),
@@ -37,11 +37,11 @@ fn in_runtime_dir(directory: impl AsRef<Path>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_system, of_user};
+    use super::{of_service, of_user};
 
     #[test]
     fn identity_lies_outside_state() {
-        for paths in [of_system(), of_user()] {
+        for paths in [of_service(), of_user()] {
             assert!(!paths.identity.starts_with(&paths.state), "{paths:?}");
         }
     }

@@ -1,12 +1,19 @@
 //! macOS: `/Library` for root, the user's own `Library` for anybody else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Paths, directory_from_env};
 
 pub(super) fn standard() -> Paths {
-    let root = crate::process::is_root();
-    let home = if root { PathBuf::from("/") } else { directory_from_env("HOME").unwrap_or_else(|| PathBuf::from("/")) };
+    let own = directory_from_env("HOME").filter(|_| !crate::process::is_root());
+    below(&own.unwrap_or_else(|| PathBuf::from("/")))
+}
+
+pub(super) fn of_service() -> Paths {
+    below(Path::new("/"))
+}
+
+fn below(home: &Path) -> Paths {
     let base = home.join("Library/Application Support/Nightkeep");
     Paths {
         state: base.join("State"),

@@ -10,6 +10,10 @@ const NICE: i32 = 10;
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_BEST_EFFORT_LOWEST: libc::c_int = (2 << 13) | 7;
 
+pub(super) fn is_root() -> bool {
+    effective_uid() == Some(0)
+}
+
 pub(super) fn effective_uid() -> Option<u32> {
     Some(rustix::process::geteuid().as_raw())
 }

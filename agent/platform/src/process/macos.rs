@@ -4,6 +4,10 @@ use std::io;
 
 use crate::Unsupported;
 
+pub(super) fn is_root() -> bool {
+    effective_uid() == Some(0)
+}
+
 pub(super) fn effective_uid() -> Option<u32> {
     None
 }

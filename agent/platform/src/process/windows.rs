@@ -6,6 +6,10 @@ use windows_sys::Win32::System::Threading::{BELOW_NORMAL_PRIORITY_CLASS, GetCurr
 
 use crate::nt;
 
+pub(super) fn is_root() -> bool {
+    nt::is_elevated(None).unwrap_or(false)
+}
+
 /// Accounts are no numbers here.
 pub(super) fn effective_uid() -> Option<u32> {
     None

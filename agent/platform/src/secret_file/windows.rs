@@ -10,14 +10,10 @@ use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::path::Path;
 use std::ptr::null_mut;
 
-use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GENERIC_WRITE, INVALID_HANDLE_VALUE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
-};
-use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
+use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GENERIC_WRITE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL};
 
-use crate::nt::{self, wide};
+use crate::nt::{self, Rules};
 
 /// All rights to the system, to administrators and to the owner, and to nobody by inheritance.
 const FILE_RULES: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;OW)";
@@ -59,33 +55,6 @@ pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
 
 pub(super) fn sync_dir(_path: &Path) -> io::Result<()> {
     Ok(())
-}
-
-/// A security descriptor that the system made.
-struct Rules(PSECURITY_DESCRIPTOR);
-
-impl Rules {
-    fn of(text: &str) -> io::Result<Self> {
-        let (text, mut rules) = (wide(text), null_mut());
-        // SAFETY: the text ends with a zero, and the pointer lives until the call returns.
-        nt::check_bool(unsafe {
-            let text = text.as_ptr();
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(text, SDDL_REVISION_1, &raw mut rules, null_mut())
-        })?;
-        Ok(Self(rules))
-    }
-
-    fn attributes(&self) -> SECURITY_ATTRIBUTES {
-        let bytes = size_of::<SECURITY_ATTRIBUTES>() as u32;
-        SECURITY_ATTRIBUTES { nLength: bytes, lpSecurityDescriptor: self.0, bInheritHandle: 0 }
-    }
-}
-
-impl Drop for Rules {
-    fn drop(&mut self) {
-        // SAFETY: the system made it with LocalAlloc, and nobody else has it.
-        unsafe { LocalFree(self.0) };
-    }
 }
 
 fn wide_path(path: &Path) -> Vec<u16> {

@@ -11,7 +11,7 @@ pub(crate) mod small;
 
 use crate::measure::{self, Sample};
 use crate::tool::{Repository, Tool};
-use crate::{Bench, remove};
+use crate::{Bench, retire};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,7 +109,7 @@ fn restore(
             bail!("{} restored another tree: {}", tool.name(), String::from_utf8_lossy(&same.stdout));
         }
     }
-    remove(&target)
+    retire(&target)
 }
 
 /// Fresh repositories for a round.

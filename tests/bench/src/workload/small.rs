@@ -1,7 +1,7 @@
 //! One million small files, where each file costs more than its bytes.
 
 use super::{back_up, bound, init, restore, text_archive, warm};
-use crate::{Bench, remove, tree};
+use crate::{Bench, retire, tree};
 use anyhow::Result;
 
 const NAME: &str = "small";
@@ -17,7 +17,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         bound(bench, (NAME, "first"), "tar|zstd", "tar c . | zstd -q -3 -T2 > ../bound.tar.zst", &source)?;
         bound(bench, (NAME, "unchanged"), "find", "find . -printf '%s %T@\\n' > /dev/null", &source)?;
         bound(bench, (NAME, "restore"), "cp -a", "cp -a . ../copy", &source)?;
-        remove(&source.with_file_name("copy"))?;
+        retire(&source.with_file_name("copy"))?;
         let repositories = init(bench, NAME, &tools)?;
         for (tool, repository) in &repositories {
             back_up(bench, (NAME, "first"), repository, tool, &source)?;
@@ -29,5 +29,5 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
             restore(bench, (NAME, "restore"), repository, tool, &source, "unchanged")?;
         }
     }
-    remove(&source)
+    retire(&source)
 }

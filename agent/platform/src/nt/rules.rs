@@ -1,0 +1,49 @@
+//! Who may do what with an object that is made, written in the system's own short language for it (SDDL).
+#![expect(unsafe_code, reason = "the standard library makes nothing with rules of its own")]
+
+use std::io;
+use std::ptr::null_mut;
+
+use windows_sys::Win32::Foundation::LocalFree;
+use windows_sys::Win32::Security::Authorization::{
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+};
+use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
+
+use super::{check_bool, wide};
+
+/// A security descriptor that the system made.
+pub(crate) struct Rules(PSECURITY_DESCRIPTOR);
+
+impl Rules {
+    pub(crate) fn of(text: &str) -> io::Result<Self> {
+        let (text, mut rules) = (wide(text), null_mut());
+        // SAFETY: the text ends with a zero, and the pointer lives until the call returns.
+        check_bool(unsafe {
+            let text = text.as_ptr();
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(text, SDDL_REVISION_1, &raw mut rules, null_mut())
+        })?;
+        Ok(Self(rules))
+    }
+
+    /// Takes over a descriptor.
+    ///
+    /// # Safety
+    /// The system must have made it with `LocalAlloc`, and nobody else may have it.
+    pub(crate) unsafe fn from_raw(rules: PSECURITY_DESCRIPTOR) -> Self {
+        Self(rules)
+    }
+
+    /// For a call that makes something; not to be used longer than the rules.
+    pub(crate) fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        let bytes = size_of::<SECURITY_ATTRIBUTES>() as u32;
+        SECURITY_ATTRIBUTES { nLength: bytes, lpSecurityDescriptor: self.0, bInheritHandle: 0 }
+    }
+}
+
+impl Drop for Rules {
+    fn drop(&mut self) {
+        // SAFETY: the system made it with LocalAlloc, and nobody else has it.
+        unsafe { LocalFree(self.0) };
+    }
+}

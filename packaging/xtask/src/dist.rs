@@ -1,0 +1,80 @@
+//! Installers, into `target/dist`.
+//!
+//! **Invariant**: the same commit gives the same bytes, so that anybody can check an installer against its source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::run;
+
+/// All crates carry the workspace's version, this one too.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a remote management system sends to every machine stays small.
+const INSTALLER_BYTES_MAX: u64 = 15 * 1024 * 1024;
+
+/// Locked, and without what a developer's machine adds.
+const BUILD_LINUX: &[&str] =
+    &["build", "--locked", "--release", "-p", "nightkeep-agent", "-p", "nightkeep-monitor", "--target-dir"];
+
+/// The system to build for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum System {
+    Windows,
+    Linux,
+    Macos,
+}
+
+/// Builds the installers of a system.
+pub(crate) fn run(system: System) -> Result<()> {
+    match system {
+        System::Windows => bail!("`dist` is not there yet: the .msi comes with packaging/windows"),
+        System::Linux => linux().map(|_| ()),
+        System::Macos => bail!("`dist` is not there yet: the .pkg comes with packaging/macos"),
+    }
+}
+
+/// Makes the .deb and .rpm files anew; answers with the folder they are in.
+pub(crate) fn linux() -> Result<PathBuf> {
+    let root = crate::root();
+    let (target, dist) = (root.join("target"), root.join("target/dist"));
+    run::step("programs", run::cargo().args(BUILD_LINUX).arg(&target))?;
+    for old in installers(&dist)? {
+        fs::remove_file(old)?;
+    }
+    let mut build = Command::new(root.join("packaging/linux/build.sh"));
+    build.arg(VERSION).arg(target.join("release")).arg(&dist).env("SOURCE_DATE_EPOCH", source_date()?);
+    run::step("packages", &mut build)?;
+    for installer in installers(&dist)? {
+        let bytes = fs::metadata(&installer)?.len();
+        println!("{} {:.1} MiB", installer.display(), bytes as f64 / 1048576.0);
+        if bytes > INSTALLER_BYTES_MAX {
+            bail!("{} is larger than {} MiB", installer.display(), INSTALLER_BYTES_MAX >> 20);
+        }
+    }
+    Ok(dist)
+}
+
+/// Seconds since 1970 at the last commit, which all files of an installer bear as their time.
+pub(crate) fn source_date() -> Result<String> {
+    let log = run::output(Command::new("git").current_dir(crate::root()).args(["log", "-1", "--format=%ct"]));
+    Ok(log.context("the time of the last commit is not known")?.trim().to_owned())
+}
+
+/// The installers for Linux in the folder, by name.
+fn installers(dist: &Path) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(dist)?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dist)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb" || extension == "rpm") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
