@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 readonly triple=x86_64-pc-windows-gnu
 readonly place=$PWD/target/windows
 readonly packages=(rustc-web cargo-web rust-web-src gcc-mingw-w64-x86-64-posix g++-mingw-w64-x86-64-posix binutils-mingw-w64-x86-64)
-readonly wine_packages=(wine wine64)
+readonly wine_packages=(wine wine64 wixl msitools)
 
 # Installs the packages that are missing, or says which.
 require() {

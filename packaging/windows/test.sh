@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# The agent as a Windows program, under Wine: the platform's tests, then a vault made, filled, read back and compared.
+# The agent as a Windows program, under Wine: the platform's tests; a vault made, filled, read back and compared; the service;
+# the installer.
 # The last line is `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 packaging/windows/build.sh test --lib --tests -p nightkeep-platform 2>&1 | tee target/windows/platform-tests.log
 packaging/windows/build.sh build -p nightkeep-agent
+cargo build --locked -p nightkeep-host
 
 export WINEPREFIX=$PWD/target/windows/wine WINEARCH=win64 WINEDEBUG=-all NIGHTKEEP_PASSPHRASE=only-for-this-test
 unset DISPLAY
@@ -38,5 +40,9 @@ rsync --archive --dry-run --itemize-changes --checksum --no-perms --no-owner --n
     "$place/source/" "$place/restored/C/nightkeep-test/source/" | tee "$place/differences"
 test ! -s "$place/differences"
 rm -rf "$place"
-awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 1 " passed, " failed + 0 " failed" }' \
-    target/windows/platform-tests.log
+code=0
+packaging/windows/service-test.sh "$agent" | tee target/windows/service-tests.log || code=1
+packaging/windows/msi-test.sh "$agent" | tee target/windows/msi-tests.log || code=1
+awk '/^test result:/ { passed += $4; failed += $6 } /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
+    END { print passed + 1 " passed, " failed + 0 " failed" }' target/windows/{platform,service,msi}-tests.log
+exit $code

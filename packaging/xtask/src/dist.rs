@@ -1,6 +1,6 @@
 //! Installers, into `target/dist`.
 //!
-//! **Invariant**: the same commit gives the same bytes, so that anybody can check an installer against its source.
+//! **Invariant**: for Linux the same commit gives the same bytes, so that anybody can check an installer against its source.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(crate) enum System {
 /// Builds the installers of a system.
 pub(crate) fn run(system: System) -> Result<()> {
     match system {
-        System::Windows => bail!("`dist` is not there yet: the .msi comes with packaging/windows"),
+        System::Windows => windows(),
         System::Linux => linux().map(|_| ()),
         System::Macos => bail!("`dist` is not there yet: the .pkg comes with packaging/macos"),
     }
@@ -49,14 +49,31 @@ pub(crate) fn linux() -> Result<PathBuf> {
     let mut build = Command::new(root.join("packaging/linux/build.sh"));
     build.arg(VERSION).arg(target.join("release")).arg(&dist).env("SOURCE_DATE_EPOCH", source_date()?);
     run::step("packages", &mut build)?;
-    for installer in installers(&dist)? {
-        let bytes = fs::metadata(&installer)?.len();
-        println!("{} {:.1} MiB", installer.display(), bytes as f64 / 1048576.0);
-        if bytes > INSTALLER_BYTES_MAX {
-            bail!("{} is larger than {} MiB", installer.display(), INSTALLER_BYTES_MAX >> 20);
-        }
-    }
+    installers(&dist)?.iter().try_for_each(|installer| weigh(installer))?;
     Ok(dist)
+}
+
+/// Makes the .msi of an optimised build.
+fn windows() -> Result<()> {
+    let root = crate::root();
+    let packaging = root.join("packaging/windows");
+    let mut build = Command::new(packaging.join("build.sh"));
+    build.args(["build", "--locked", "--release", "-p", "nightkeep-agent"]);
+    run::step("program", &mut build)?;
+    let program = root.join("target/windows/build/x86_64-pc-windows-gnu/release/nightkeep-agent.exe");
+    let dist = root.join("target/dist");
+    run::step("installer", Command::new(packaging.join("build-msi.sh")).arg(VERSION).arg(program).arg(&dist))?;
+    weigh(&dist.join(format!("nightkeep-agent-{VERSION}.msi")))
+}
+
+/// Prints an installer's size; too large a one is an error.
+fn weigh(installer: &Path) -> Result<()> {
+    let bytes = fs::metadata(installer)?.len();
+    println!("{} {:.1} MiB", installer.display(), bytes as f64 / 1048576.0);
+    if bytes > INSTALLER_BYTES_MAX {
+        bail!("{} is larger than {} MiB", installer.display(), INSTALLER_BYTES_MAX >> 20);
+    }
+    Ok(())
 }
 
 /// Seconds since 1970 at the last commit, which all files of an installer bear as their time.

@@ -1,0 +1,65 @@
+# Shared by the tests under Wine: an agent, a host on loopback, claims. Sets place, drive, ours, passed, failed.
+export WINEPREFIX=$PWD/target/windows/wine WINEARCH=win64 WINEDEBUG=-all
+unset DISPLAY
+readonly host=$PWD/target/debug/nightkeep-host drive=$WINEPREFIX/drive_c ours=$WINEPREFIX/drive_c/ProgramData/Nightkeep
+place=$(mktemp -d)
+readonly place
+passed=0 failed=0
+
+# The agent that is tested.
+nightkeep() { timeout 300 wine "$agent" "$@"; }
+
+# Runs a command that must succeed for the claim to hold.
+claim() {
+    local text=$1
+    shift
+    if "$@" >"$place/said" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $text"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $text"
+        tail -n 20 "$place/said" | sed 's/^/        | /'
+    fi
+}
+
+# Whether what the command says has this in it.
+says() {
+    local expected=$1
+    shift
+    "$@" 2>&1 | tee /dev/stderr | grep -qF -- "$expected"
+}
+
+# The same, within some minutes: the scan that applies plans comes every six.
+comes_to_say() {
+    for _ in $(seq 300); do
+        says "$@" && return 0
+        sleep 1
+    done
+    return 1
+}
+
+not() { ! "$@"; }
+
+# Starts a host on loopback; its id is in host_pid.
+start_host() {
+    "$host" serve --json --listen 127.0.0.1:0 --data "$place/host" >"$place/host.log" 2>&1 &
+    host_pid=$!
+    for _ in $(seq 100); do
+        grep -q '"event"' "$place/host.log" && return 0
+        sleep 0.1
+    done
+    cat "$place/host.log" >&2
+    return 1
+}
+
+# A token for one machine, in a file of the Windows that is tested.
+token_file() {
+    "$host" token create --client Acme --location Office --auto-plan --data "$place/host" >"$drive/nightkeep-token"
+}
+
+# The line that counts; fails when a claim did.
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+}
