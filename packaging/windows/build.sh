@@ -63,7 +63,8 @@ prepare_wine() {
 }
 
 case "${1:-}" in
-    "") echo "usage: packaging/windows/build.sh CARGO-COMMAND [ARGUMENT...]" >&2; exit 2 ;;
+    "") echo "usage: packaging/windows/build.sh prepare | CARGO-COMMAND [ARGUMENT...]" >&2; exit 2 ;;
+    prepare) prepare_wine; exit 0 ;;
     test | run) prepare_wine ;;
 esac
 command=$1

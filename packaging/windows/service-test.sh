@@ -29,6 +29,7 @@ claim "it runs" nightkeep service start
 claim "the manager says so" says '"running":true' nightkeep service status --json
 claim "the daemon answers on its pipe" comes_to_say 'belongs to no host' nightkeep status
 claim "a token in a file enrols it" nightkeep enroll --token-file 'C:\nightkeep-token'
+claim "the host's scan finds it" scan
 claim "the default plan arrives" comes_to_say 'Entire machine' nightkeep status
 claim "a backup is ordered over the pipe and done" nightkeep start
 claim "the status is OK" comes_to_say '"bucket":"ok"' nightkeep status --json
