@@ -83,6 +83,9 @@ pub(crate) enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// The folder of the machine's own service may hold what somebody else left there.
+    #[error("the service's folder cannot be used")]
+    Places(#[source] io::Error),
     /// Not TOML, an unknown key, or a value of the wrong kind.
     #[error("{}, line {line}: {message}; correct the line or remove it", path.display())]
     Content {

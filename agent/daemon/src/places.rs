@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use nightkeep_platform::paths::Paths;
+use nightkeep_platform::process;
 
 use crate::cli::args::Globals;
 use crate::config::{Config, ConfigError};
@@ -27,6 +28,10 @@ impl Places {
     /// Reads the configuration and decides every place.
     pub(crate) fn resolve(globals: &Globals) -> Result<(Self, Config), ConfigError> {
         let standard = Paths::standard();
+        let all_elsewhere = globals.config.is_some() && globals.state_dir.is_some() && globals.identity_dir.is_some();
+        if process::is_root() && !all_elsewhere {
+            Paths::guard_service_places().map_err(ConfigError::Places)?;
+        }
         let config_file = globals.config.clone().unwrap_or_else(|| standard.config.join("agent.toml"));
         let mut config = match &globals.config {
             Some(file) => Config::read(file)?,
@@ -62,9 +67,8 @@ impl Places {
     }
 
     /// Where the machine's own service listens, for accounts whose own places are elsewhere.
-    pub(crate) fn control_of_service() -> Option<PathBuf> {
-        let state = Paths::of_service().state;
-        exists(&state).then(|| state.join("control.sock"))
+    pub(crate) fn control_of_service() -> PathBuf {
+        Paths::of_service().state.join("control.sock")
     }
 
     /// The machine's keys and enrolment.

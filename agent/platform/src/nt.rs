@@ -4,7 +4,9 @@
 use std::ffi::c_void;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::Once;
 
@@ -28,7 +30,7 @@ mod rules;
 mod sid;
 
 pub(crate) use rules::Rules;
-pub(crate) use sid::{Sid, is_elevated};
+pub(crate) use sid::{Sid, is_elevated, owner_of};
 
 /// The longest path there is.
 const PATH_UNITS_MAX: usize = 32 * 1024;
@@ -120,6 +122,11 @@ pub(crate) fn check_bool(result: i32) -> io::Result<()> {
     if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether a call that answers with an error's number worked.
+pub(crate) fn check_code(code: u32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code as i32)) }
+}
+
 /// A fact of an open file.
 ///
 /// # Safety
@@ -194,6 +201,11 @@ pub(crate) fn final_path(handle: BorrowedHandle<'_>) -> io::Result<Vec<u16>> {
             Ok(path)
         }
     }
+}
+
+/// A path for calls that take a text, with its end.
+pub(crate) fn wide_path(path: &Path) -> Vec<u16> {
+    path.as_os_str().encode_wide().chain([0]).collect()
 }
 
 /// A text for calls that take one, with its end.

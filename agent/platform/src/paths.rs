@@ -30,6 +30,13 @@ impl Paths {
         system::standard()
     }
 
+    /// Makes the folder that the service's places lie in, for the system and administrators alone, and refuses one in which
+    /// somebody else may have left something: the error names it and who. To be called by an administrator's processes
+    /// before they read anything there. On Unix these folders are root's already.
+    pub fn guard_service_places() -> std::io::Result<()> {
+        system::guard_service_places()
+    }
+
     /// The places of the machine's own service, whoever asks.
     pub fn of_service() -> Self {
         system::of_service()
@@ -37,7 +44,7 @@ impl Paths {
 }
 
 /// The value of an environment variable that names an absolute directory.
-#[cfg_attr(target_os = "windows", expect(dead_code, reason = "Windows has no per-user places"))]
+#[cfg_attr(target_os = "windows", expect(dead_code, reason = "Windows tells its folders itself"))]
 fn directory_from_env(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

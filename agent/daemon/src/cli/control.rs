@@ -34,7 +34,7 @@ impl Client {
         let (places, _) = Places::resolve(globals)?;
         let mut candidates = vec![places.control()];
         if globals.state_dir.is_none() {
-            candidates.extend(Places::control_of_service());
+            candidates.push(Places::control_of_service());
         }
         let mut failure = None;
         for candidate in candidates {

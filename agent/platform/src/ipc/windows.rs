@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle};
 use std::path::Path;
 use std::pin::Pin;
 use std::ptr::{null, null_mut};
@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::windows::named_pipe::{NamedPipeClient, NamedPipeServer, ServerOptions};
 use tokio::sync::Mutex;
 use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY, GENERIC_READ, INVALID_HANDLE_VALUE};
-use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT};
-use windows_sys::Win32::Security::{OWNER_SECURITY_INFORMATION, RevertToSelf, TOKEN_QUERY};
+use windows_sys::Win32::Security::Authorization::SE_KERNEL_OBJECT;
+use windows_sys::Win32::Security::{RevertToSelf, TOKEN_QUERY};
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_OVERLAPPED, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA, OPEN_EXISTING, SECURITY_IDENTIFICATION,
     SECURITY_SQOS_PRESENT, SYNCHRONIZE,
@@ -173,38 +173,14 @@ fn open(name: &[u16]) -> io::Result<Stream> {
         }
         OwnedHandle::from_raw_handle(handle)
     };
-    let owner = owner_of(&handle)?;
-    if !owner.is_of_the_machine() && Sid::of_process()? != owner {
+    let owner = nt::owner_of(handle.as_handle(), SE_KERNEL_OBJECT)?;
+    if !owner.is_trusted()? {
         let message = format!("{owner} answers in the daemon's place");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     // SAFETY: the handle is an overlapped one of a pipe, and goes over to its new owner.
     let client = unsafe { NamedPipeClient::from_raw_handle(handle.into_raw_handle()) };
     client.map(Stream::Client)
-}
-
-/// Whose the pipe is.
-fn owner_of(pipe: &OwnedHandle) -> io::Result<Sid> {
-    let (mut owner, mut descriptor) = (null_mut(), null_mut());
-    // SAFETY: both pointers live until the call returns, and the descriptor that holds the owner is freed by its guard.
-    unsafe {
-        let (handle, what) = (pipe.as_raw_handle(), OWNER_SECURITY_INFORMATION);
-        let code = GetSecurityInfo(
-            handle,
-            SE_KERNEL_OBJECT,
-            what,
-            &raw mut owner,
-            null_mut(),
-            null_mut(),
-            null_mut(),
-            &raw mut descriptor,
-        );
-        if code != 0 {
-            return Err(io::Error::from_raw_os_error(code as i32));
-        }
-        let _descriptor = Rules::from_raw(descriptor);
-        Ok(Sid::copy(owner))
-    }
 }
 
 /// The account of a connected client.

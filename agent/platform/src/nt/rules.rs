@@ -2,15 +2,19 @@
 #![expect(unsafe_code, reason = "the standard library makes nothing with rules of its own")]
 
 use std::io;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
 };
-use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
+use windows_sys::Win32::Security::{
+    DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
+    SECURITY_ATTRIBUTES,
+};
 
-use super::{check_bool, wide};
+use super::{check_bool, check_code, wide};
 
 /// A security descriptor that the system made.
 pub(crate) struct Rules(PSECURITY_DESCRIPTOR);
@@ -32,6 +36,18 @@ impl Rules {
     /// The system must have made it with `LocalAlloc`, and nobody else may have it.
     pub(crate) unsafe fn from_raw(rules: PSECURITY_DESCRIPTOR) -> Self {
         Self(rules)
+    }
+
+    /// Sets the list of who may do what of an open file or folder, and takes nothing over from above.
+    pub(crate) fn set_list(&self, file: BorrowedHandle<'_>) -> io::Result<()> {
+        let (mut list, mut is_there, mut is_default) = (null_mut(), 0, 0);
+        // SAFETY: the pointers live until the calls return; the list is a part of the descriptor.
+        unsafe {
+            check_bool(GetSecurityDescriptorDacl(self.0, &raw mut is_there, &raw mut list, &raw mut is_default))?;
+            let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+            let (file, kind) = (file.as_raw_handle(), SE_FILE_OBJECT);
+            check_code(SetSecurityInfo(file, kind, what, null_mut(), null_mut(), list, null_mut()))
+        }
     }
 
     /// For a call that makes something; not to be used longer than the rules.

@@ -4,18 +4,19 @@
 use std::ffi::c_void;
 use std::fmt;
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
 
 use windows_sys::Win32::Foundation::LocalFree;
-use windows_sys::Win32::Security::Authorization::ConvertSidToStringSidW;
+use windows_sys::Win32::Security::Authorization::{ConvertSidToStringSidW, GetSecurityInfo, SE_OBJECT_TYPE};
 use windows_sys::Win32::Security::{
     CheckTokenMembership, CreateWellKnownSid, GetLengthSid, GetTokenInformation, IsWellKnownSid, LookupAccountSidW,
-    PSID, SECURITY_MAX_SID_SIZE, TOKEN_QUERY, TOKEN_USER, TokenUser, WinBuiltinAdministratorsSid, WinLocalSystemSid,
+    OWNER_SECURITY_INFORMATION, PSID, SECURITY_MAX_SID_SIZE, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    WinBuiltinAdministratorsSid, WinLocalSystemSid,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
-use super::check_bool;
+use super::{Rules, check_bool, check_code};
 
 /// Names are short; a domain's is below 256 units, too.
 const NAME_UNITS_MAX: usize = 512;
@@ -69,6 +70,11 @@ impl Sid {
             .any(|kind| unsafe { IsWellKnownSid(self.as_ptr(), kind) != 0 })
     }
 
+    /// Whether what this account made may be relied on: the machine's own, or this process's.
+    pub(crate) fn is_trusted(&self) -> io::Result<bool> {
+        Ok(self.is_of_the_machine() || Self::of_process()? == *self)
+    }
+
     /// `DOMAIN\name`; nothing where nobody knows it. May wait for a domain controller.
     pub(crate) fn account_name(&self) -> Option<String> {
         let (mut name, mut domain) = ([0u16; NAME_UNITS_MAX], [0u16; NAME_UNITS_MAX]);
@@ -110,6 +116,20 @@ impl fmt::Display for Sid {
             LocalFree(text.cast());
             out.write_str(&shown)
         }
+    }
+}
+
+/// Whose a pipe (`SE_KERNEL_OBJECT`) or a file (`SE_FILE_OBJECT`) is; the handle must be one that reads its rules.
+pub(crate) fn owner_of(handle: BorrowedHandle<'_>, kind: SE_OBJECT_TYPE) -> io::Result<Sid> {
+    let (mut owner, mut descriptor) = (null_mut(), null_mut());
+    // SAFETY: both pointers live until the call returns, and the descriptor that holds the owner is freed by its guard.
+    unsafe {
+        let (handle, what) = (handle.as_raw_handle(), OWNER_SECURITY_INFORMATION);
+        let (owner_out, descriptor_out) = (&raw mut owner, &raw mut descriptor);
+        let code = GetSecurityInfo(handle, kind, what, owner_out, null_mut(), null_mut(), null_mut(), descriptor_out);
+        check_code(code)?;
+        let _descriptor = Rules::from_raw(descriptor);
+        Ok(Sid::copy(owner))
     }
 }
 

@@ -18,6 +18,11 @@ pub(super) fn of_service() -> Paths {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the facade asks every platform")]
+pub(super) fn guard_service_places() -> std::io::Result<()> {
+    Ok(())
+}
+
 fn of_user() -> Paths {
     let home = directory_from_env("HOME").unwrap_or_else(|| PathBuf::from("/"));
     let base = |variable: &str, default: &str| directory_from_env(variable).unwrap_or_else(|| home.join(default));

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::path::Path;
 use std::ptr::null_mut;
@@ -13,7 +12,7 @@ use std::ptr::null_mut;
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GENERIC_WRITE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL};
 
-use crate::nt::{self, Rules};
+use crate::nt::{self, Rules, wide_path};
 
 /// All rights to the system, to administrators and to the owner, and to nobody by inheritance.
 const FILE_RULES: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;OW)";
@@ -55,8 +54,4 @@ pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
 
 pub(super) fn sync_dir(_path: &Path) -> io::Result<()> {
     Ok(())
-}
-
-fn wide_path(path: &Path) -> Vec<u16> {
-    path.as_os_str().encode_wide().chain([0]).collect()
 }

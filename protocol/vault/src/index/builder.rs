@@ -5,6 +5,7 @@
 
 use super::home::{Effects, Home};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, Taken, TakenAs};
+use super::numbers::Numbers;
 use super::run::{Filters, Run};
 use super::{Ground, Index, IndexError, PackTable};
 use crate::id::{MachineId, VaultId};
@@ -106,8 +107,8 @@ impl IndexBuilder {
         }
         self.is_changed = true;
         let gone: Vec<Taken> = names.iter().filter_map(|name| self.taken.remove(name)).collect();
-        let listed: HashSet<u32> = self.taken.values().flat_map(|taken| &taken.packs).copied().collect();
-        self.buried.extend(gone.iter().flat_map(|taken| &taken.packs).filter(|pack| !listed.contains(pack)));
+        let listed: HashSet<u32> = self.taken.values().flat_map(|taken| taken.packs.iter()).collect();
+        self.buried.extend(gone.iter().flat_map(|taken| taken.packs.iter()).filter(|pack| !listed.contains(pack)));
     }
 
     /// Whether most of what is here is offered to nobody: building it anew costs less than keeping it.
@@ -130,8 +131,10 @@ impl IndexBuilder {
     pub(crate) fn take_in(&mut self, taken: &TakenSegment<'_>) -> Result<(), IndexError> {
         self.is_changed = true;
         let packs = taken.segment.packs.iter().map(|pack| self.index.add_pack(pack));
-        let packs = packs.collect::<Result<Vec<u32>, _>>()?;
-        packs.iter().for_each(|pack| _ = self.buried.remove(pack));
+        let packs = packs.collect::<Result<Numbers, _>>()?;
+        if !self.buried.is_empty() {
+            packs.iter().for_each(|pack| _ = self.buried.remove(&pack));
+        }
         self.taken.insert(taken.name.to_owned(), Taken { hash: taken.hash, taken_as: taken.taken_as, packs });
         Ok(())
     }

@@ -1,21 +1,22 @@
 //! What a cache holds: the vault and reader it serves, its files, and the segments that were taken in.
 //!
-//! File `manifest`: `"NKINDEX2"`, then in the primitives of FORMAT.md: vault id (16), reader (u8: 0 every signed segment, 1
+//! File `manifest`: `"NKINDEX3"`, then in the primitives of FORMAT.md: vault id (16), reader (u8: 0 every signed segment, 1
 //! the machine that follows), machine id (16), cache id (16), u32 next file number; packs: u32 file, u32 full pages, the
 //! records behind them (varint count, 40 bytes each); three lists of runs (data, metadata, packs by id), each `u32 file,
 //! varint entries`; list of segments: `bytes name, hash (32), u8 trust (0 by its hash, 1 by the signer that follows),
-//! signer (32), numbers of its packs (list of varint)`; list of the numbers of packs that no segment lists any more (varint);
-//! and BLAKE3 of everything before.
+//! signer (32), numbers of its packs`; numbers of the packs that no segment lists any more; each a list of spans, as `varint
+//! first, varint how many more`; and BLAKE3 of everything before.
 //!
 //! **Invariant**: a manifest is believed only when its hash matches; it then names everything the cache consists of.
 
-use super::packs::{IndexedPack, PACK_BYTES, PackTableInfo};
+use super::numbers::Numbers;
+use super::packs::{IndexedPack, PACK_BYTES, PAGE_PACKS, PackTableInfo};
 use super::run::RunInfo;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{MachineId, VaultId};
 use std::collections::{BTreeMap, BTreeSet};
 
-const MAGIC: &[u8; 8] = b"NKINDEX2";
+const MAGIC: &[u8; 8] = b"NKINDEX3";
 /// A longer manifest is not read: 200,000 segments.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 
@@ -35,7 +36,7 @@ pub(crate) struct Taken {
     pub(crate) hash: [u8; 32],
     pub(crate) taken_as: TakenAs,
     /// The numbers of the packs it lists.
-    pub(crate) packs: Vec<u32>,
+    pub(crate) packs: Numbers,
 }
 
 /// What a cache says of itself.
@@ -77,9 +78,9 @@ impl Manifest {
                 TakenAs::Verified => out.u8(0).raw(&[0; 32]),
                 TakenAs::SignedBy(signer) => out.u8(1).raw(&signer),
             };
-            write_numbers(&mut out, taken.packs.iter());
+            taken.packs.write(&mut out);
         }
-        write_numbers(&mut out, self.buried.iter());
+        self.buried.iter().copied().collect::<Numbers>().write(&mut out);
         let hash = blake3::hash(out.as_slice());
         out.raw(hash.as_bytes());
         out.finish()
@@ -108,8 +109,9 @@ impl Manifest {
                 if entries == 0 { Err(reader.out_of_bounds()) } else { Ok(RunInfo { file, entries }) }
             })?;
         }
-        let taken = reader.list(read_taken)?.into_iter().collect();
-        let buried = reader.list(read_number)?.into_iter().collect();
+        let last_pack = pages.saturating_mul(PAGE_PACKS as u32).saturating_add(tail.len() as u32).saturating_sub(1);
+        let taken = reader.list(|reader| read_taken(reader, last_pack))?.into_iter().collect();
+        let buried = Numbers::read(&mut reader, last_pack)?.iter().collect();
         reader.end()?;
         let packs = PackTableInfo { file, pages, tail };
         Ok(Self { vault, reader: has_reader.then_some(machine), cache, next, packs, runs, taken, buried })
@@ -122,7 +124,7 @@ impl Manifest {
     }
 }
 
-fn read_taken(reader: &mut Reader<'_>) -> Result<(String, Taken), DecodeError> {
+fn read_taken(reader: &mut Reader<'_>, last_pack: u32) -> Result<(String, Taken), DecodeError> {
     let (name, hash) = (reader.text()?, reader.array()?);
     let (kind, signer) = (reader.u8()?, reader.array()?);
     let taken_as = match kind {
@@ -130,17 +132,6 @@ fn read_taken(reader: &mut Reader<'_>) -> Result<(String, Taken), DecodeError> {
         1 => TakenAs::SignedBy(signer),
         _ => return Err(reader.out_of_bounds()),
     };
-    let packs = reader.list(read_number)?;
+    let packs = Numbers::read(reader, last_pack)?;
     Ok((name, Taken { hash, taken_as, packs }))
-}
-
-fn read_number(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
-    Ok(reader.varint_max(u32::MAX.into())? as u32)
-}
-
-fn write_numbers<'n>(out: &mut Writer, numbers: impl ExactSizeIterator<Item = &'n u32>) {
-    out.varint(numbers.len() as u64);
-    for number in numbers {
-        out.varint(u64::from(*number));
-    }
 }

@@ -21,6 +21,7 @@ mod ground;
 mod home;
 mod levels;
 mod manifest;
+mod numbers;
 mod packs;
 mod page;
 mod run;
@@ -48,8 +49,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Data entries in memory at most: the most that a hash table of four MiB holds.
-const DATA_TABLE_MAX: usize = 114_688;
+/// Data entries in memory at most: the most that a hash table of two MiB holds.
+const DATA_TABLE_MAX: usize = 57_344;
 /// Metadata entries, and packs by id, in memory at most.
 const SMALL_TABLE_MAX: usize = 14_336;
 /// Pages of runs kept in memory.
