@@ -29,7 +29,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 mod rules;
 mod sid;
 
-pub(crate) use rules::Rules;
+pub(crate) use rules::{Rules, list_of};
 pub(crate) use sid::{Sid, is_elevated, owner_of};
 
 /// The longest path there is.
@@ -211,4 +211,16 @@ pub(crate) fn wide_path(path: &Path) -> Vec<u16> {
 /// A text for calls that take one, with its end.
 pub(crate) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
+}
+
+/// A text that the system gave.
+///
+/// # Safety
+/// It must end with a zero.
+pub(crate) unsafe fn text_of(text: *const u16) -> String {
+    // SAFETY: the caller vouches for its end.
+    unsafe {
+        let length = (0..).take_while(|at| *text.add(*at) != 0).count();
+        String::from_utf16_lossy(std::slice::from_raw_parts(text, length))
+    }
 }

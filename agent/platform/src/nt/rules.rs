@@ -7,14 +7,15 @@ use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
+    ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
+    GetSecurityInfo, SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
 };
 use windows_sys::Win32::Security::{
     DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
     SECURITY_ATTRIBUTES,
 };
 
-use super::{check_bool, check_code, wide};
+use super::{check_bool, check_code, text_of, wide};
 
 /// A security descriptor that the system made.
 pub(crate) struct Rules(PSECURITY_DESCRIPTOR);
@@ -61,5 +62,30 @@ impl Drop for Rules {
     fn drop(&mut self) {
         // SAFETY: the system made it with LocalAlloc, and nobody else has it.
         unsafe { LocalFree(self.0) };
+    }
+}
+
+/// Who may do what with an open file or folder, as [`Rules::of`] takes it. Whether a list was handed down is left out.
+pub(crate) fn list_of(file: BorrowedHandle<'_>) -> io::Result<String> {
+    let (mut descriptor, mut text) = (null_mut(), null_mut());
+    let what = DACL_SECURITY_INFORMATION;
+    // SAFETY: the pointers live until the calls return; descriptor and text are freed by whom they were given to, and the
+    // text ends with a zero.
+    unsafe {
+        let (handle, out) = (file.as_raw_handle(), &raw mut descriptor);
+        let (owner, group, list, audit) = (null_mut(), null_mut(), null_mut(), null_mut());
+        check_code(GetSecurityInfo(handle, SE_FILE_OBJECT, what, owner, group, list, audit, out))?;
+        let descriptor = Rules::from_raw(descriptor);
+        let (revision, bytes) = (SDDL_REVISION_1, null_mut());
+        check_bool(ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor.0,
+            revision,
+            what,
+            &raw mut text,
+            bytes,
+        ))?;
+        let shown = text_of(text);
+        LocalFree(text.cast());
+        Ok(shown.replacen("D:PAI(", "D:P(", 1))
     }
 }

@@ -16,7 +16,7 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
-use super::{Rules, check_bool, check_code};
+use super::{Rules, check_bool, check_code, text_of};
 
 /// Names are short; a domain's is below 256 units, too.
 const NAME_UNITS_MAX: usize = 512;
@@ -111,8 +111,7 @@ impl fmt::Display for Sid {
             if ConvertSidToStringSidW(self.as_ptr(), &raw mut text) == 0 {
                 return out.write_str("an unknown account");
             }
-            let length = (0..).take_while(|at| *text.add(*at) != 0).count();
-            let shown = String::from_utf16_lossy(std::slice::from_raw_parts(text, length));
+            let shown = text_of(text);
             LocalFree(text.cast());
             out.write_str(&shown)
         }

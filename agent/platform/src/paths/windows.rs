@@ -5,9 +5,7 @@
 //! one that was made by somebody else before is refused, with whatever lies in it.
 #![expect(unsafe_code, reason = "the standard library knows neither the system's folders nor who owns them")]
 
-use std::ffi::OsString;
 use std::io;
-use std::os::windows::ffi::OsStringExt;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsHandle;
 use std::path::{Path, PathBuf};
@@ -69,7 +67,10 @@ fn guard(base: &Path) -> io::Result<()> {
         return Err(io::Error::other(format!("{} is no folder: move it away", base.display())));
     }
     refuse_strangers(base, &folder)?;
-    rules.set_list(folder.as_handle())?;
+    // Setting it works through all beneath, so not without need.
+    if nt::list_of(folder.as_handle())? != RULES {
+        rules.set_list(folder.as_handle())?;
+    }
     // What a stranger may have put there before its list was set.
     for entry in base.read_dir()? {
         let path = entry?.path();
@@ -99,10 +100,7 @@ fn known_folder(folder: GUID) -> Option<PathBuf> {
     // also when the call failed.
     unsafe {
         let code = SHGetKnownFolderPath(&raw const folder, KF_FLAG_DEFAULT as u32, null_mut(), &raw mut path);
-        let text = (code == 0 && !path.is_null()).then(|| {
-            let length = (0..).take_while(|at| *path.add(*at) != 0).count();
-            OsString::from_wide(std::slice::from_raw_parts(path, length))
-        });
+        let text = (code == 0 && !path.is_null()).then(|| nt::text_of(path));
         CoTaskMemFree(path.cast());
         text.map(PathBuf::from).filter(|path| path.is_absolute())
     }
