@@ -8,6 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
+/// Where there is no service control manager.
+#[cfg(not(target_os = "windows"))]
+mod elsewhere;
 #[cfg_attr(target_os = "linux", path = "service/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "service/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "service/windows.rs")]
@@ -76,10 +79,15 @@ pub fn notify_stopping() -> io::Result<bool> {
     system::notify_stopping()
 }
 
-/// Runs `body` as the service `name`, if the service control manager started this process for it; gives it back
-/// otherwise, untouched.
-pub fn supervise(name: &str, body: ServiceBody) -> io::Result<Option<ServiceBody>> {
+/// Runs `body` as the service `name`, if the service control manager started this process for it. Answers whether it did.
+pub fn supervise(name: &str, body: ServiceBody) -> io::Result<bool> {
     system::supervise(name, body)
+}
+
+/// Tells an administrator of a service that cannot go on, in the system's event log: there may be no log of ours yet.
+/// Elsewhere than on Windows the manager keeps what the service writes to standard error.
+pub fn tell_failure(name: &str, text: &str) -> io::Result<()> {
+    system::tell_failure(name, text)
 }
 
 /// Installs a service, or sets one that is there to the same: it starts with the machine, and again when it fails. Answers

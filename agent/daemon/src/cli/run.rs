@@ -3,7 +3,7 @@
 use std::sync::mpsc::Receiver;
 
 use anyhow::Context as _;
-use nightkeep_platform::service::supervise;
+use nightkeep_platform::service::{supervise, tell_failure};
 
 use super::args::Globals;
 use super::exit::Exit;
@@ -18,11 +18,15 @@ pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
     let body = Box::new(move |asked| match serve(&own, Some(asked)) {
         Ok(()) => true,
         Err(error) => {
-            tracing::error!(error = %format!("{error:#}"), "The service ends");
+            let text = format!("{error:#}");
+            tracing::error!(error = %text, "The service ends");
+            if let Err(error) = tell_failure(NAME, &text) {
+                tracing::warn!(%error, "The event log was not told");
+            }
             false
         }
     });
-    if supervise(NAME, body).context("the service manager does not hear this service")?.is_some() {
+    if !supervise(NAME, body).context("the service manager does not hear this service")? {
         serve(globals, None)?;
     }
     Ok(Exit::Done)

@@ -98,8 +98,9 @@ mod tests {
         let listener = Listener::bind(&path)?;
         let mut client = connect(&path).await?;
         let (mut server, peer) = listener.accept().await?;
-        let own = crate::process::effective_uid().and_then(crate::accounts::user_name);
-        assert!(own.is_none_or(|own| own == peer.name()));
+        let uid = rustix::process::geteuid().as_raw();
+        assert_eq!(peer.account, super::Account(uid));
+        assert_eq!(peer.name(), crate::accounts::user_name(uid).unwrap_or_else(|| format!("uid {uid}")));
         assert_eq!(peer.pid, Some(std::process::id()));
         assert!(peer.is_administrator());
         client.write_all(b"ping").await?;

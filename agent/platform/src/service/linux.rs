@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
-use super::{Definition, ServiceBody, ServiceManager, ServiceState};
-use crate::Unsupported;
+use super::ServiceManager;
+pub(super) use super::elsewhere::{install, start, state, stop, supervise, tell_failure, uninstall};
 
 pub(super) fn manager() -> Option<ServiceManager> {
     let booted = Path::new("/run/systemd/system").is_dir();
@@ -24,35 +24,6 @@ pub(super) fn notify_ready() -> io::Result<bool> {
 
 pub(super) fn notify_stopping() -> io::Result<bool> {
     notify("STOPPING=1")
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the facade asks every platform")]
-pub(super) fn supervise(_name: &str, body: ServiceBody) -> io::Result<Option<ServiceBody>> {
-    Ok(Some(body))
-}
-
-pub(super) fn install(_definition: &Definition<'_>) -> io::Result<Vec<String>> {
-    Err(not_here())
-}
-
-pub(super) fn uninstall(_name: &str) -> io::Result<()> {
-    Err(not_here())
-}
-
-pub(super) fn start(_name: &str) -> io::Result<()> {
-    Err(not_here())
-}
-
-pub(super) fn stop(_name: &str) -> io::Result<()> {
-    Err(not_here())
-}
-
-pub(super) fn state(_name: &str) -> io::Result<Option<ServiceState>> {
-    Err(not_here())
-}
-
-fn not_here() -> io::Error {
-    Unsupported { what: "the service control manager" }.into()
 }
 
 fn notify(state: &str) -> io::Result<bool> {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::{Definition, ServiceBody, ServiceManager, ServiceState};
-use crate::Unsupported;
+use super::ServiceManager;
+pub(super) use super::elsewhere::{install, start, state, stop, supervise, tell_failure, uninstall};
 
 pub(super) fn manager() -> Option<ServiceManager> {
     None
@@ -15,32 +15,4 @@ pub(super) fn notify_ready() -> io::Result<bool> {
 
 pub(super) fn notify_stopping() -> io::Result<bool> {
     Ok(false)
-}
-
-pub(super) fn supervise(_name: &str, body: ServiceBody) -> io::Result<Option<ServiceBody>> {
-    Ok(Some(body))
-}
-
-pub(super) fn install(_definition: &Definition<'_>) -> io::Result<Vec<String>> {
-    Err(not_here())
-}
-
-pub(super) fn uninstall(_name: &str) -> io::Result<()> {
-    Err(not_here())
-}
-
-pub(super) fn start(_name: &str) -> io::Result<()> {
-    Err(not_here())
-}
-
-pub(super) fn stop(_name: &str) -> io::Result<()> {
-    Err(not_here())
-}
-
-pub(super) fn state(_name: &str) -> io::Result<Option<ServiceState>> {
-    Err(not_here())
-}
-
-fn not_here() -> io::Error {
-    Unsupported { what: "the service control manager" }.into()
 }
