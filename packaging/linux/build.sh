@@ -11,22 +11,7 @@ readonly version=${1/-/\~}
 export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
 : "${SOURCE_DATE_EPOCH:?the time of the last commit}"
 umask 022
-
-# Installs the packages that are missing, or says which.
-require() {
-    local missing=()
-    for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-    done
-    [ ${#missing[@]} -eq 0 ] && return 0
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "missing packages: apt-get install ${missing[*]}" >&2
-        exit 1
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q -o DPkg::Lock::Timeout=300 >&2
-    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2
-}
+. ../shell.sh
 
 # The changelog's part about Linux, in Debian's words.
 changelog() {

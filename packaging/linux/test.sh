@@ -13,37 +13,8 @@ readonly place=$PWD/target/linux
 readonly needed=(cpio mmdebstrap procps rpm rsync systemd util-linux)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-passed=0 failed=0 booted=
-
-# Installs the packages that are missing, or says which.
-require() {
-    local missing=()
-    for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-    done
-    [ ${#missing[@]} -eq 0 ] && return 0
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q -o DPkg::Lock::Timeout=300 >&2
-    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2
-}
-
-# Runs a command that must succeed, every step of it, for the claim to hold.
-claim() {
-    local text=$1 code
-    shift
-    set +e
-    (set -e; "$@") >"$place/said" 2>&1
-    code=$?
-    set -e
-    if [ $code -eq 0 ]; then
-        passed=$((passed + 1))
-        echo "ok      $text"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  $text"
-        tail -n 20 "$place/said" | sed 's/^/        | /'
-    fi
-}
+booted=
+. packaging/shell.sh
 
 # Like claim, and shows what the command said.
 shown() {
@@ -656,5 +627,4 @@ claim 'rpm: an erasure stops the service and leaves identity, configuration, sta
 claim 'rpm: an older version after an erasure starts again, with the same identity' rpm_can_go_back_through_erasure
 shut_down
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

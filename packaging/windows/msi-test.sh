@@ -27,6 +27,7 @@ start_host
 token_file
 
 claim "it installs without a question" installer /i "$(msi 0.1.0)" 'ENROLL_TOKEN_FILE=C:\nightkeep-token'
+claim "the manager lists its service" says NightkeepAgent timeout 60 wine sc query NightkeepAgent
 claim "its service runs" says '"running":true' nightkeep service status --json
 claim "the machine is enrolled" comes_to_say '"customer":"Acme"' nightkeep status --json
 claim "the token is in no file of ours" not grep -rqFf "$drive/nightkeep-token" "$ours"

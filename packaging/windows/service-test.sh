@@ -19,7 +19,10 @@ rm -rf "$ours" "$drive/nightkeep-machine"
 mkdir -p "$ours" "$drive/nightkeep-machine/Users/ä 中文"
 cp -r protocol/rules "$drive/nightkeep-machine/Users/rules"
 head -c 3000000 /dev/urandom >"$drive/nightkeep-machine/Users/ä 中文/noise.bin"
-printf 'machine_name = "winpc"\nmachine_root = '"'C:\\\\nightkeep-machine'"'\n' | sed 's/\\\\/\\/g' >"$ours/agent.toml"
+cat >"$ours/agent.toml" <<'TOML'
+machine_name = "winpc"
+machine_root = 'C:\nightkeep-machine'
+TOML
 
 start_host
 token_file
@@ -34,10 +37,17 @@ claim "the default plan arrives" comes_to_say 'Entire machine' nightkeep status
 claim "a backup is ordered over the pipe and done" nightkeep start
 claim "the status is OK" comes_to_say '"bucket":"ok"' nightkeep status --json
 claim "the service is told to stop and ends in order" nightkeep service stop
-claim "its log says nothing of errors" not grep -h ' ERROR ' "$ours/Logs/"*
+claim "it wrote a log" grep -hq ' INFO ' "$ours"/Logs/agent*
+claim "which says nothing of errors" not grep -h ' ERROR ' "$ours"/Logs/agent*
 claim "it starts again with its identity" nightkeep service start
 claim "and knows its last backup" comes_to_say '"bucket":"ok"' nightkeep status --json
+nightkeep service stop >/dev/null
+cp "$ours/agent.toml" "$place/agent.toml"
+echo 'no such key = 1' >>"$ours/agent.toml"
+claim "with a broken configuration it does not pretend to run" says 'ended right away' nightkeep service start
+cp "$place/agent.toml" "$ours/agent.toml"
+claim "mended, it runs again" nightkeep service start
 claim "it is removed while it runs" nightkeep service uninstall
 claim "identity and state stay" test -s "$ours/Identity/identity.json"
-claim "nobody answers any more" not nightkeep status
+claim "nobody answers any more" says 'no daemon answers' nightkeep status
 finish
