@@ -10,7 +10,8 @@
 #   NIGHTKEEP_TOKEN_FILE     a file that holds it
 #   NIGHTKEEP_DURING_BACKUP  1: do it though a backup runs; the backup is interrupted and goes on later
 #   NIGHTKEEP_PURGE          1: uninstall deletes identity, state and logs, too
-#   NIGHTKEEP_FORMAT         whose words `status` speaks: text, json, nagios, checkmk, datto, ninja, nsight, automate, tactical
+#   NIGHTKEEP_FORMAT         whose words `status` speaks: text, json, nagios, checkmk, prometheus, datto, ninja, nsight,
+#                            automate, tactical
 #   NIGHTKEEP_PUBLISHER_KEYS the publisher's keys, where this file has none yet (base64, space between)
 #
 # The last line says what happened. Exit codes are msiexec's: 0 done or nothing to do, 1641 and 3010 done and a restart
@@ -18,8 +19,13 @@
 #
 # Invariants: nothing that the publisher did not sign is run; a version is never lowered; the token appears in no argument
 # and no output, and in no file but one that only the system and administrators may read, while the installer runs.
-param([string]$Action = $env:NIGHTKEEP_ACTION)
+param([string]$Action)
 
+# Where the system has no environment variables, lines such as $env:NIGHTKEEP_URL = 'https://...' go here.
+
+if (-not $Action) {
+    $Action = $env:NIGHTKEEP_ACTION
+}
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 
@@ -475,6 +481,9 @@ function Show-Status {
         $code = 0
     } elseif ($format -eq 'automate') {
         Write-Output 'Status=UNKNOWN' $summary
+        $code = 0
+    } elseif ($format -eq 'prometheus') {
+        Write-Output '# HELP nightkeep_agent_up Whether the agent answers.' '# TYPE nightkeep_agent_up gauge' 'nightkeep_agent_up 0'
         $code = 0
     } elseif ($format -eq 'json') {
         Write-Output '{"error":"not-installed"}'

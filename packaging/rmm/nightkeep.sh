@@ -11,7 +11,8 @@
 #   NIGHTKEEP_DURING_BACKUP  1: do it though a backup runs; the backup is interrupted and goes on later
 #   NIGHTKEEP_PURGE          1: uninstall deletes identity, state and logs, too
 #   NIGHTKEEP_LOCK_SECONDS   how long to wait for another installation; 120
-#   NIGHTKEEP_FORMAT         whose words `status` speaks: text, json, nagios, checkmk, datto, ninja, nsight, automate, tactical
+#   NIGHTKEEP_FORMAT         whose words `status` speaks: text, json, nagios, checkmk,
+#                            prometheus, datto, ninja, nsight, automate, tactical
 #   NIGHTKEEP_PUBLISHER_KEYS the publisher's keys, where this file has none yet (base64, space between)
 #
 # The last line says what happened, with the code a Windows installer would give. Exit codes: 0 done or nothing to do (0),
@@ -21,6 +22,9 @@
 # in no argument, no output and no file. Doing it again changes nothing.
 set +x
 set -u
+
+# Where the system has no environment variables, lines such as NIGHTKEEP_URL=https://... go here.
+
 export LC_ALL=C PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 umask 077
 
@@ -184,21 +188,21 @@ fetch_package() {
 # Runs the package manager; what it says is shown only when it fails.
 manage() {
     if [ "$kind" = deb ] && command -v apt-get >/dev/null 2>&1; then
-        verb=$1
+        how=$1
         shift
-        [ "$verb" != install ] || set -- --no-remove "$@"
+        [ "$how" != install ] || set -- --no-remove "$@"
         # The folder is root's alone, so that apt cannot have it read by its own account, and says so.
-        DEBIAN_FRONTEND=noninteractive apt-get "$verb" -y -q --no-install-recommends \
+        DEBIAN_FRONTEND=noninteractive apt-get "$how" -y -q --no-install-recommends \
             -o DPkg::Lock::Timeout="${NIGHTKEEP_LOCK_SECONDS:-120}" -o APT::Sandbox::User=root \
             -o Dpkg::Options::=--force-confold "$@" >"$work/log" 2>&1 </dev/null
     elif [ "$kind" = deb ]; then
-        case $1 in install) verb=--install ;; remove) verb=--remove ;; purge) verb=--purge ;; esac
+        case $1 in install) how=--install ;; remove) how=--remove ;; purge) how=--purge ;; esac
         shift
-        dpkg --force-confold "$verb" "$@" >"$work/log" 2>&1 </dev/null
+        dpkg --force-confold "$how" "$@" >"$work/log" 2>&1 </dev/null
     else
-        case $1 in install) verb=--upgrade ;; *) verb=--erase ;; esac
+        case $1 in install) how=--upgrade ;; *) how=--erase ;; esac
         shift
-        rpm "$verb" "$@" >"$work/log" 2>&1 </dev/null
+        rpm "$how" "$@" >"$work/log" 2>&1 </dev/null
     fi
     code=$?
     [ $code -ne 0 ] || return 0
@@ -268,16 +272,16 @@ uninstall() {
     for name in nightkeep-monitor nightkeep-agent; do
         if [ -n "$(version_of $name)" ]; then
             set -- "$@" "$name"
-        elif [ $verb = purge ] && [ "$kind" = deb ] && dpkg-query --show $name >/dev/null 2>&1; then
+        elif [ "$verb" = purge ] && [ "$kind" = deb ] && dpkg-query --show $name >/dev/null 2>&1; then
             set -- "$@" "$name"
         fi
     done
     if [ $# -gt 0 ]; then
         not_during_a_backup
-        manage $verb "$@"
+        manage "$verb" "$@"
     fi
     # rpm knows no purge. A folder with a vault in it is never deleted with the program that filled it.
-    if [ $verb = purge ] && [ "$kind" = rpm ]; then
+    if [ "$verb" = purge ] && [ "$kind" = rpm ]; then
         for place in /etc/nightkeep /var/lib/nightkeep /var/log/nightkeep; do
             if [ -d $place ] && [ -z "$(find $place -xdev -path '*/keys/slot-*' -print -quit)" ]; then
                 rm -rf --one-file-system $place
@@ -301,7 +305,7 @@ status() {
         datto) printf '<-Start Result->\nSTATUS=%s\n<-End Result->\n' "$summary" ;;
         checkmk) printf '3 "Nightkeep Backup" - %s\n' "$summary"; code=0 ;;
         automate) printf 'Status=UNKNOWN\n%s\n' "$summary"; code=0 ;;
-        prometheus) printf '# TYPE nightkeep_agent_up gauge\nnightkeep_agent_up 0\n'; code=0 ;;
+        prometheus) printf '# HELP nightkeep_agent_up Whether the agent answers.\n# TYPE nightkeep_agent_up gauge\nnightkeep_agent_up 0\n'; code=0 ;;
         nagios | tactical) echo "$summary"; code=3 ;;
         # The lowest eight bits of its 1001, as the agent itself gives them here.
         nsight) echo "$summary"; code=233 ;;

@@ -82,6 +82,13 @@ fn lines_have_the_form_their_readers_expect() {
 }
 
 #[test]
+fn a_path_of_windows_does_not_break_a_checkmk_line() {
+    let lost = StatusSnapshot { reason: r"C:\new is gone".to_owned(), ..status(Bucket::Error) };
+    assert_eq!(of(Dialect::Checkmk, &lost).text, "2 \"Nightkeep Backup\" age=7200 CRITICAL: Error, C:/new is gone");
+    assert!(unknown(Dialect::Checkmk, r"C:\new").text.ends_with("UNKNOWN: C:/new"));
+}
+
+#[test]
 fn without_a_daemon_monitoring_hears_unknown() {
     assert_eq!(unknown(Dialect::Nagios, "no\ndaemon"), Said { text: "UNKNOWN: no daemon".to_owned(), code: 3 });
     assert_eq!(unknown(Dialect::Datto, "x").code, 1);
