@@ -262,13 +262,19 @@ function Assert-NoBackup {
     }
 }
 
-# A folder that only the system and administrators may read: what lies in it cannot be changed between check and use.
+# A folder that only the system and administrators may read: what lies in it cannot be changed between check and use. It is
+# made where nobody else may write, so that nothing of theirs is in it before its list is set.
 function New-Work {
-    $folder = Join-Path $env:SystemRoot ('Temp\nightkeep-' + [Guid]::NewGuid().ToString('N'))
+    $account = New-Object Security.Principal.WindowsPrincipal ([Security.Principal.WindowsIdentity]::GetCurrent())
+    if (-not $account.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)) {
+        Stop-Run 'NotRoot' 'this must run as the system or as an administrator'
+    }
+    $folder = Join-Path $ProgramFolder ('nightkeep-' + [Guid]::NewGuid().ToString('N'))
     New-Item -ItemType Directory -Path $folder | Out-Null
     & icacls.exe $folder /inheritance:r /grant:r '*S-1-5-18:(OI)(CI)F' '*S-1-5-32-544:(OI)(CI)F' | Out-Null
     if ($LASTEXITCODE -ne 0) {
-        Stop-Run 'NotRoot' 'this must run as the system or as an administrator'
+        Remove-Item -LiteralPath $folder -Recurse -Force
+        Stop-Run 'Failed' 'the list of who may read a folder cannot be set'
     }
     return $folder
 }
