@@ -20,20 +20,21 @@ readonly exporter=127.0.0.1:19100 prometheus=127.0.0.1:19090
 end() {
     local pid
     for pid in ${daemon_pid:-} ${host_pid:-} ${nagios_pid:-} ${exporter_pid:-} ${prometheus_pid:-}; do
+        kill -INT "$pid" 2>/dev/null || :
         kill "$pid" 2>/dev/null || :
     done
     wait 2>/dev/null || :
     rm -rf "$place" || :
 }
 
-nightkeep() {
-    "$place/nightkeep-agent" --state-dir "$place/state" --identity-dir "$place/identity" --config "$place/agent.toml" \
-        --machine-root "$place/machine" "$@"
-}
+readonly nightkeep=("$place/nightkeep-agent" --state-dir "$place/state" --identity-dir "$place/identity"
+    --config "$place/agent.toml" --machine-root "$place/machine")
+nightkeep() { "${nightkeep[@]}" "$@"; }
 
 # Starts the daemon and waits until it answers.
 start_daemon() {
-    nightkeep run >"$place/daemon.log" 2>&1 &
+    # Of a function in the background only the shell around it would be told to end.
+    "${nightkeep[@]}" run >"$place/daemon.log" 2>&1 &
     daemon_pid=$!
     until nightkeep status >/dev/null 2>&1; do
         kill -0 "$daemon_pid"
@@ -279,13 +280,14 @@ claim 'a backup works' backup_works
 claim 'backed up: Nagios sees OK, and the age of the last success' nagios_sees 0 'OK: *' "'age'=*s;;;0;"
 claim 'backed up: promtool finds nothing wrong' promtool_agrees
 claim 'backed up: Prometheus sees it' prometheus_sees nightkeep_status 0
-claim 'backed up: Prometheus tells how long ago' prometheus_sees 'time() - nightkeep_backup_last_finished_timestamp_seconds < bool 600' 1
+claim 'backed up: Prometheus tells how long ago' prometheus_sees 'time() - nightkeep_backup_last_success_timestamp_seconds < bool 600' 1
 claim 'backed up: Checkmk reads OK and the age' checkmk_reads 0 'age=[0-9]*$'
 claim 'backed up: the forms of remote management systems' forms_are OK 0 0
 claim 'a backup fails' backup_fails
 claim 'failed: Nagios sees CRITICAL, and the age of the last success' nagios_sees 2 'CRITICAL: *' "'age'=*s;;;0;"
 claim 'failed: promtool finds nothing wrong' promtool_agrees
 claim 'failed: Prometheus sees it' prometheus_sees nightkeep_status 2
-claim 'failed: Checkmk reads CRITICAL' checkmk_reads 2 'CRITICAL: '
+claim 'failed: Prometheus still tells how long ago' prometheus_sees 'time() - nightkeep_backup_last_success_timestamp_seconds < bool 600' 1
+claim 'failed: Checkmk reads CRITICAL and the age' checkmk_reads 2 'age=[0-9]*$'
 claim 'failed: the forms of remote management systems' forms_are CRITICAL 1 2
 finish

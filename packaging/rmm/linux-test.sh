@@ -13,6 +13,7 @@ export NIGHTKEEP_PASSPHRASE=only-for-this-test
 . packaging/shell.sh
 . packaging/linux/roots.sh
 readonly site=$place/site
+tracer=()
 
 # One folder a release: as signed, signed by another, and changed after it was signed.
 releases() {
@@ -58,8 +59,9 @@ fi
 exec /srv/nightkeep.sh
 SH
     chmod 755 "$root/srv/run"
-    live env NIGHTKEEP_URL="http://127.0.0.1:$port/$folder" NIGHTKEEP_ACTION="$action" NIGHTKEEP_LOCK_SECONDS=2 "$@" /srv/run \
-        >"$place/output" 2>"$place/errors"
+    # Never before its root is the throw-away one.
+    live true && "${tracer[@]}" nsenter --target "$booted" --all env NIGHTKEEP_URL="http://127.0.0.1:$port/$folder" \
+        NIGHTKEEP_ACTION="$action" NIGHTKEEP_LOCK_SECONDS=2 "$@" /srv/run >"$place/output" 2>"$place/errors"
 }
 
 # The same with the exit code and the status that are expected. To be used after `||` as well, where the shell ignores failures.
@@ -184,6 +186,8 @@ installs_and_enrols() {
     : >"$place/seen"
     watch_processes &
     watcher=$!
+    # Every program that is started, with arguments and environment, those too that live shorter than a look takes.
+    local tracer=(strace -f -qq -v -s 100000 -e "trace=execve" -o "$place/executed")
     ends 0 Installed first install || code=1
     kill $watcher
     [ $code -eq 0 ]
@@ -201,6 +205,10 @@ token_is_nowhere() {
     rm "$root/srv/token"
     # Had somebody looked away, nothing would be seen either.
     grep -q 'nightkeep-agent enroll' "$place/seen"
+    grep -q 'execve(.*"nightkeep-agent", "enroll"' "$place/executed"
+    # The script itself got it in its environment, and nothing that it started.
+    grep -F "$token" "$place/executed" >"$place/given"
+    refused grep -v 'execve("/srv/nightkeep.sh", \["/srv/nightkeep.sh"\], \[' "$place/given"
     refused grep -F "$token" "$place/seen" "$place/output" "$place/errors"
     live journalctl --quiet >"$place/journal"
     refused grep -F "$token" "$place/journal"
@@ -362,7 +370,7 @@ end() {
     shut_down
 }
 
-require curl openssl python3 shellcheck
+require curl openssl python3 shellcheck strace
 prepare_roots
 trap end EXIT
 claim 'shellcheck finds nothing in the script' shellcheck packaging/rmm/nightkeep.sh

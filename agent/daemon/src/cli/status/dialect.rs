@@ -139,9 +139,9 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Of the plan that is worst off. A run that failed made no point, but the one before it counts on.
 fn last_success(status: &StatusSnapshot) -> Option<DateTime<Utc>> {
-    let good = status.plans.iter().filter_map(|plan| plan.last.as_ref());
-    good.filter(|last| last.recovery_point.is_some()).map(|last| last.finished).max()
+    status.plans.iter().filter_map(|plan| plan.newest_point).min()
 }
 
 fn prometheus(status: &StatusSnapshot, level: Level) -> String {
@@ -162,6 +162,11 @@ fn prometheus(status: &StatusSnapshot, level: Level) -> String {
         "nightkeep_backup_last_finished_timestamp_seconds",
         "When the last run ended.",
         runs().map(|(labels, last)| (labels, last.finished.timestamp().to_string())).collect(),
+    );
+    metric(
+        "nightkeep_backup_last_success_timestamp_seconds",
+        "Start of the run that made the newest recovery point.",
+        plans().filter_map(|(labels, plan)| Some((labels, plan.newest_point?.timestamp().to_string()))).collect(),
     );
     metric(
         "nightkeep_backup_last_result",
