@@ -108,10 +108,12 @@ fn plan_facts<'a>(
 }
 
 fn plan_status(core: &Core, applied: &AppliedPlan, now: DateTime<Utc>) -> PlanStatus {
+    let memory = core.state.plans.get(&applied.plan.id);
     PlanStatus {
         id: applied.plan.id,
         name: applied.plan.name.clone(),
-        last: core.state.plans.get(&applied.plan.id).and_then(|memory| memory.last()),
+        last: memory.and_then(|memory| memory.last()),
+        newest_point: memory.and_then(|memory| memory.newest_point()),
         next_start: core.next_start(applied, now),
         problem: core.refusal(applied),
     }

@@ -89,6 +89,9 @@ pub struct PlanStatus {
     /// The last run that ended.
     #[serde(default)]
     pub last: Option<LastRun>,
+    /// Start of the run that made its newest recovery point, which need not be the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_point: Option<DateTime<Utc>>,
     /// The real minute of the next start.
     #[serde(default)]
     pub next_start: Option<DateTime<Utc>>,
