@@ -45,7 +45,7 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit> {
     let (places, config) = Places::resolve(globals)?;
     let identity = Identity::load(&places);
-    let mut checks = vec![rights(), snapshots(), change_journal(&config), service(), state(&places)];
+    let mut checks = vec![rights(), snapshots(), change_journal(&places, &config), service(), state(&places)];
     checks.push(match &identity {
         Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
         Ok(_) => check("identity", Verdict::Absent, "belongs to no host: run `nightkeep-agent enroll`"),
@@ -80,8 +80,8 @@ fn snapshots() -> Check {
     check("volume snapshots", Verdict::Absent, "not used yet on this system: files are read live")
 }
 
-fn change_journal(config: &Config) -> Check {
-    match journal::probe(&config.machine_root(), &config.jobs) {
+fn change_journal(places: &Places, config: &Config) -> Check {
+    match journal::probe(&config.machine_root(), places.journals(), &config.jobs) {
         _ if !config.jobs.journal => check("change journal", Verdict::Absent, "switched off in the configuration"),
         Ok(watched) => check("change journal", Verdict::Works, watched),
         Err(reason) => check("change journal", Verdict::Absent, format!("every run looks at everything: {reason}")),

@@ -110,7 +110,7 @@ async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>)
     if let Err(error) = service::notify_ready() {
         tracing::debug!(%error, "The service manager was not told");
     }
-    let journal = Arc::new(Keeper::new(config.machine_root(), &config.jobs));
+    let journal = Arc::new(Keeper::new(config.machine_root(), places.journals(), &config.jobs));
     let mut agent = Agent { places: Arc::new(places), config: Arc::new(config), journal, inbox, events, asked };
     let ended = agent.live().await;
     server.abort();
