@@ -46,8 +46,9 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit> {
     let (places, config) = Places::resolve(globals)?;
     let identity = Identity::load(&places);
+    // The state's folder first, as the journal remembers in it.
     let mut checks =
-        vec![rights(), snapshots(), change_journal(&places, &config), service(), event_log(), state(&places)];
+        vec![rights(), state(&places), snapshots(), change_journal(&places, &config), service(), event_log()];
     checks.push(match &identity {
         Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
         Ok(_) => check("identity", Verdict::Absent, "belongs to no host: run `nightkeep-agent enroll`"),

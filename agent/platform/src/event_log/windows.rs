@@ -15,8 +15,7 @@ use windows_sys::Win32::System::EventLog::{
 };
 use windows_sys::Win32::System::LibraryLoader::{LOAD_LIBRARY_AS_DATAFILE, LoadLibraryExW};
 use windows_sys::Win32::System::Registry::{
-    HKEY_LOCAL_MACHINE, REG_DWORD, REG_EXPAND_SZ, RRF_RT_REG_EXPAND_SZ, RRF_RT_REG_SZ, RegDeleteKeyW, RegGetValueW,
-    RegSetKeyValueW,
+    HKEY_LOCAL_MACHINE, REG_DWORD, REG_EXPAND_SZ, RRF_RT_REG_SZ, RegDeleteKeyW, RegGetValueW, RegSetKeyValueW,
 };
 
 use super::{Event, Kind};
@@ -91,7 +90,8 @@ fn message_file(source: &str) -> io::Result<PathBuf> {
     let mut bytes = size_of_val(path.as_slice()) as u32;
     // SAFETY: the texts end with a zero, and the buffer is as long as said.
     check_code(unsafe {
-        let (kinds, buffer) = (RRF_RT_REG_EXPAND_SZ | RRF_RT_REG_SZ, path.as_mut_ptr().cast());
+        // Variables in it are replaced by what they stand for.
+        let (kinds, buffer) = (RRF_RT_REG_SZ, path.as_mut_ptr().cast());
         RegGetValueW(HKEY_LOCAL_MACHINE, key.as_ptr(), name.as_ptr(), kinds, null_mut(), buffer, &raw mut bytes)
     })?;
     let path = path.split(|unit| *unit == 0).next().unwrap_or_default();
