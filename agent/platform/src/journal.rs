@@ -1,8 +1,8 @@
 //! What changed since a moment: the system's own change journal, so that a run need not look at everything.
 //!
 //! A journal is asked with a [`Position`] of an earlier moment and answers with the [`Changes`] since, or that it cannot
-//! vouch for them ([`Lost`]). Positions are opaque: Linux counts the moments it was asked at, Windows will put journal id
-//! and USN into one, macOS an FSEvents event id; where the system keeps the journal itself, a position outlives the process.
+//! vouch for them ([`Lost`]). Positions are opaque: Linux and Windows count the moments they were asked at, macOS will put an
+//! FSEvents event id into one, which would outlive the process.
 //!
 //! Directories are told by identity, because names move while paths are looked up: whoever walks the tree knows the
 //! identity of what it stands in.
@@ -26,6 +26,13 @@ use crate::Unsupported;
 #[cfg_attr(target_os = "windows", path = "journal/windows.rs")]
 mod system;
 
+/// What Windows' journals vouch for; tried with simulated volumes on every system.
+#[cfg(any(windows, test))]
+mod ledger;
+#[cfg(any(windows, test))]
+mod memory;
+pub mod usn;
+
 /// A journal that watches.
 #[derive(Debug)]
 pub struct Journal(system::Journal);
@@ -36,6 +43,9 @@ pub struct JournalOptions {
     /// Names of processes that may stay hidden from us, because somebody knows that they write to no file through a mapping.
     /// A security module can hide a process even from root; any other hidden one makes the journal [`Lost::Blind`].
     pub overlook: Vec<String>,
+    /// A file of our own, in which Windows remembers over restarts how far its journals were read; without one it watches
+    /// nothing. Other systems need none.
+    pub memory: Option<PathBuf>,
 }
 
 /// A moment in a journal.
@@ -114,7 +124,7 @@ pub enum JournalError {
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// This account may not.
-    #[error("only root may watch whole filesystems (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH)")]
+    #[error("only root (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH) or an administrator may watch whole filesystems")]
     Rights,
     /// Other processes cannot be seen.
     #[error("the agent sees only the processes of its container")]

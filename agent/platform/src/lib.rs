@@ -6,6 +6,7 @@
 //! never by a silent imitation.
 
 pub mod accounts;
+pub mod event_log;
 pub mod files;
 pub mod host;
 pub mod ipc;

@@ -84,12 +84,6 @@ pub fn supervise(name: &str, body: ServiceBody) -> io::Result<bool> {
     system::supervise(name, body)
 }
 
-/// Tells an administrator of a service that cannot go on, in the system's event log: there may be no log of ours yet.
-/// Elsewhere than on Windows the manager keeps what the service writes to standard error.
-pub fn tell_failure(name: &str, text: &str) -> io::Result<()> {
-    system::tell_failure(name, text)
-}
-
 /// Installs a service, or sets one that is there to the same: it starts with the machine, and again when it fails. Answers
 /// what the manager refused of the finer settings, in words.
 pub fn install(definition: &Definition<'_>) -> io::Result<Vec<String>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nightkeep_platform::event_log::{self, Event};
 use nightkeep_platform::service::{self, ServiceManager, ServiceState, manager};
 use nightkeep_platform::{process, secret_file};
 use nightkeep_storage::Races;
@@ -45,7 +46,9 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit> {
     let (places, config) = Places::resolve(globals)?;
     let identity = Identity::load(&places);
-    let mut checks = vec![rights(), snapshots(), change_journal(&config), service(), state(&places)];
+    // The state's folder first, as the journal remembers in it.
+    let mut checks =
+        vec![rights(), state(&places), snapshots(), change_journal(&places, &config), service(), event_log()];
     checks.push(match &identity {
         Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
         Ok(_) => check("identity", Verdict::Absent, "belongs to no host: run `nightkeep-agent enroll`"),
@@ -80,11 +83,19 @@ fn snapshots() -> Check {
     check("volume snapshots", Verdict::Absent, "not used yet on this system: files are read live")
 }
 
-fn change_journal(config: &Config) -> Check {
-    match journal::probe(&config.machine_root(), &config.jobs) {
+fn change_journal(places: &Places, config: &Config) -> Check {
+    match journal::probe(&config.machine_root(), places.journals(), &config.jobs) {
         _ if !config.jobs.journal => check("change journal", Verdict::Absent, "switched off in the configuration"),
         Ok(watched) => check("change journal", Verdict::Works, watched),
         Err(reason) => check("change journal", Verdict::Absent, format!("every run looks at everything: {reason}")),
+    }
+}
+
+/// An event as the system's own viewer would show it.
+fn event_log() -> Check {
+    match event_log::shown(NAME, Event::ServiceStarted, "an example") {
+        Ok(shown) => check("event log", Verdict::Works, format!("shows events as \"{shown}\"")),
+        Err(error) => check("event log", Verdict::Absent, format!("events stand in the service's own log: {error}")),
     }
 }
 

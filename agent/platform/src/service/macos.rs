@@ -3,7 +3,7 @@
 use std::io;
 
 use super::ServiceManager;
-pub(super) use super::elsewhere::{install, start, state, stop, supervise, tell_failure, uninstall};
+pub(super) use super::elsewhere::{install, start, state, stop, supervise, uninstall};
 
 pub(super) fn manager() -> Option<ServiceManager> {
     None
