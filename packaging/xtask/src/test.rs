@@ -25,8 +25,8 @@ const WORLD: &[&str] = &["-p", "nightkeep-e2e", "--test", "cloud"];
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `linux`: the
-    /// packages, installed, upgraded and removed in throw-away roots.
+    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `macos`: the
+    /// agent type-checked for macOS, and its package. `linux`: the packages, installed, upgraded and removed in throw-away roots.
     suite: Option<Suite>,
     /// Only these packages.
     #[arg(short, long)]
@@ -40,6 +40,7 @@ pub(crate) struct Options {
 enum Suite {
     World,
     Windows,
+    Macos,
     Linux,
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let script = crate::root().join("packaging/windows/test.sh");
             run::step("windows", Command::new(script).current_dir(crate::root()))
         }
+        Some(Suite::Macos) => finish_script(&mut Command::new(crate::root().join("packaging/macos/test.sh"))),
         Some(Suite::Linux) => {
             let packages = dist::linux()?;
             let mut script = Command::new(crate::root().join("packaging/linux/test.sh"));
