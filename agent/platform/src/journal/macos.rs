@@ -103,7 +103,10 @@ struct Intake {
 
 impl Stream {
     fn start(place: &Path, memory: Arc<Memory>) -> io::Result<Self> {
-        let cookie_dir = paths::Paths::standard().run.join(format!("journal-{}", std::process::id()));
+        let run = paths::Paths::standard().run;
+        // What lies above the cookies is no secret: others look up the control socket in it.
+        std::fs::create_dir_all(&run)?;
+        let cookie_dir = run.join(format!("journal-{}", std::process::id()));
         secret_file::create_private_dir(&cookie_dir)?;
         // As events name it.
         let cookie_dir = cookie_dir.canonicalize()?;
