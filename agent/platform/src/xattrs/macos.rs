@@ -67,10 +67,16 @@ pub(super) fn of_entry(dir: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
 fn of_handle(handle: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
     let stat = rustix::fs::fstat(handle)?;
     let mut xattrs = ours(handle, &stat)?;
-    let names = match read_growing(NAMES_BYTES_MAX, |buffer| rustix::fs::flistxattr(handle, buffer)) {
+    let fd = handle.as_raw_fd();
+    let names = read_growing(NAMES_BYTES_MAX, |room, bytes| {
+        // SAFETY: there is room for so many bytes, or it only counts.
+        unsafe { libc::flistxattr(fd, room.cast(), bytes, 0) }
+    });
+    let names = match names {
         Ok(names) => names,
-        Err(Errno::NOTSUP | Errno::PERM) if !is_regular(&stat) => Vec::new(),
         Err(Errno::NOTSUP) => Vec::new(),
+        // A link and a folder of some filesystems take none.
+        Err(Errno::PERM) if !is_regular(&stat) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     let mut total = 0;
@@ -80,7 +86,11 @@ fn of_handle(handle: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
         if is_ours(name.to_bytes()) {
             continue;
         }
-        match read_growing(BYTES_MAX, |buffer| rustix::fs::fgetxattr(handle, name, buffer)) {
+        let value = read_growing(BYTES_MAX, |room, bytes| {
+            // SAFETY: the name ends with a zero; there is room for so many bytes, or it only counts.
+            unsafe { libc::fgetxattr(fd, name.as_ptr(), room, bytes, 0, 0) }
+        });
+        match value {
             Ok(value) => {
                 total += value.len();
                 xattrs.push((name.to_bytes().to_vec(), value));
@@ -124,26 +134,34 @@ fn too_long(name: &CStr) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, text)
 }
 
-/// Calls `read` for the length and then with room for it; `RANGE` where that is more than `bytes_max`.
-fn read_growing(bytes_max: usize, read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+/// Calls `read` without a buffer for the length, and then with room for it; `RANGE` where that is more than `bytes_max`.
+///
+/// A resource fork is read as far as the buffer goes, without an error: only the length tells that it is whole.
+fn read_growing(bytes_max: usize, read: impl Fn(*mut c_void, usize) -> isize) -> Result<Vec<u8>, Errno> {
+    let checked = |bytes: isize| usize::try_from(bytes).map_err(|_| last_errno());
     loop {
-        let bytes = read(&mut [0; 0])?;
+        let bytes = checked(read(std::ptr::null_mut(), 0))?;
         if bytes == 0 {
             return Ok(Vec::new());
         }
         if bytes > bytes_max {
             return Err(Errno::RANGE);
         }
-        let mut value = vec![0; bytes];
-        match read(&mut value) {
-            // It grew since.
-            Err(Errno::RANGE) => {}
-            result => {
-                value.truncate(result?);
+        // One more, so that it shows when it grew since.
+        let mut value = vec![0; bytes + 1];
+        match checked(read(value.as_mut_ptr().cast(), value.len())) {
+            Ok(read) if read <= bytes => {
+                value.truncate(read);
                 return Ok(value);
             }
+            Ok(_) | Err(Errno::RANGE) => {}
+            Err(error) => return Err(error),
         }
     }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 /// An object of acl(3), given back with its owner.
