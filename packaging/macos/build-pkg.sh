@@ -44,8 +44,6 @@ cat >"$pkg/PackageInfo" <<XML
     </scripts>
 </pkg-info>
 XML
-touch --date="$date" "$pkg" "$pkg"/*
 name=$folder/nightkeep-agent-$version-$architecture.pkg
-rm -f "$name"
-(cd "$pkg" && bsdtar --format=xar --options=xar:compression=none --uid 0 --gid 0 -cf "$name" PackageInfo Payload Scripts)
+python3 xar.py "$name" "${SOURCE_DATE_EPOCH:-0}" "$pkg/PackageInfo" "$pkg/Payload" "$pkg/Scripts"
 echo "$name $(($(stat -c %s "$name") / 1024)) KiB"

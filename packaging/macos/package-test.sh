@@ -81,7 +81,7 @@ readonly pkg=$place/one/nightkeep-agent-1.2.3-aarch64.pkg
 sleep 1
 build aarch64 two >/dev/null
 claim "the same input gives the same bytes" cmp "$pkg" "$place/two/nightkeep-agent-1.2.3-aarch64.pkg"
-claim "it is a xar archive of three parts" says $'PackageInfo\nPayload\nScripts' bsdtar -tf "$pkg"
+claim "it is a xar archive of three parts, to another program too" says $'PackageInfo\nPayload\nScripts' bsdtar -tf "$pkg"
 mkdir -p "$place/parts" "$place/scripts" "$place/payload"
 bsdtar -xf "$pkg" -C "$place/parts"
 claim "it names itself and its version" python3 - "$place/parts/PackageInfo" <<'PYTHON'

@@ -20,8 +20,7 @@ use crate::files::{Dir, FileKind, component};
 use crate::xattrs::Xattr;
 use crate::xattrs::system::{ACL, CREATED, FLAGS, FLAGS_KEPT, is_ours, set_acl};
 
-/// What a new file or directory may be opened by until its attributes are set: its owner alone.
-const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// What a new directory may be opened by until its attributes are set: its owner alone.
 const PRIVATE_DIR: Mode = Mode::RWXU;
 
 const SETUID_SETGID: u32 = 0o6000;

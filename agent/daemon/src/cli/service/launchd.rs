@@ -16,8 +16,7 @@ use crate::cli::output;
 const LABEL: &str = "org.nightkeep.agent";
 /// The list as the installer brings it: its text stands there and nowhere else.
 const PACKAGED: &str = include_str!("../../../../../packaging/macos/org.nightkeep.agent.plist");
-/// What that list starts, and the lines that say so.
-const PACKAGED_PROGRAM: &str = "/Library/Nightkeep/nightkeep-agent";
+/// What that list starts.
 const PACKAGED_START: &str = "\t\t<string>/Library/Nightkeep/nightkeep-agent</string>\n\t\t<string>run</string>\n";
 
 /// Installs, removes, starts, stops or describes the service.
@@ -133,7 +132,7 @@ mod tests {
     #[test]
     fn the_list_names_program_and_places_and_is_the_installers_otherwise() {
         assert_eq!(PACKAGED.matches(PACKAGED_START).count(), 1);
-        assert_eq!(list_text(Path::new(PACKAGED_PROGRAM), &[]), PACKAGED);
+        assert_eq!(list_text(Path::new("/Library/Nightkeep/nightkeep-agent"), &[]), PACKAGED);
         let text = list_text(Path::new("/opt/a&b/nightkeep-agent"), &[("--state-dir", "/srv/a b".into())]);
         let expected = "<string>/opt/a&amp;b/nightkeep-agent</string>\n\t\t<string>run</string>\n\
                         \t\t<string>--state-dir</string>\n\t\t<string>/srv/a b</string>\n\t</array>";
