@@ -36,31 +36,11 @@ done
 name=${triple//-/_}
 export ZIG_GLOBAL_CACHE_DIR=$place/zig-cache
 export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
-# Without this folder the compiler asks for Apple's own tools, which are not here.
-# Nor is what strips: that is zig's linker's affair.
+# What strips a program is not here either.
 export CARGO_PROFILE_DEV_STRIP=none CARGO_PROFILE_RELEASE_STRIP=none
+# Without this folder the compiler asks for Apple's own tools, which are not here.
 export SDKROOT=$place/sdk MACOSX_DEPLOYMENT_TARGET=11.0
 mkdir -p "$SDKROOT"
-# What Apple's frameworks export is not here: stubs for the symbols that this project uses satisfy the linker.
-rm -rf "$place/stubs"
-while read -r kind library symbols; do
-    case "$kind" in
-        framework) folder=$place/stubs/$library.framework file=$library.tbd path=/System/Library/Frameworks/$library.framework/Versions/A/$library ;;
-        library) folder=$place/stubs file=lib$library.tbd path=/usr/lib/lib$library.dylib ;;
-        *) continue ;;
-    esac
-    mkdir -p "$folder"
-    cat >"$folder/$file" <<TBD
---- !tapi-tbd
-tbd-version: 4
-targets: [ arm64-macos, x86_64-macos ]
-install-name: '$path'
-exports:
-  - targets: [ arm64-macos, x86_64-macos ]
-    symbols: [ ${symbols// /, } ]
-...
-TBD
-done <packaging/macos/symbols.txt
 export "CARGO_TARGET_${name^^}_LINKER=$place/bin/$triple-cc"
 export "CC_$name=$place/bin/$triple-cc" "AR_$name=$place/bin/$triple-ar"
 
@@ -69,5 +49,5 @@ command=$1
 shift
 [ "$command" != prepare ] || exit 0
 export CARGO_TARGET_DIR=$place/build
-export "CARGO_TARGET_${name^^}_RUSTFLAGS=--sysroot $place/sysroot -L framework=$place/stubs -L native=$place/stubs"
+export "CARGO_TARGET_${name^^}_RUSTFLAGS=--sysroot $place/sysroot"
 exec /usr/bin/cargo "$command" --target "$triple" "$@"
