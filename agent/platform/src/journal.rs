@@ -21,6 +21,9 @@ use std::time::Duration;
 
 use crate::Unsupported;
 
+/// The part of the journal of macOS that makes no call of Apple's.
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod fsevents;
 #[cfg_attr(target_os = "linux", path = "journal/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "journal/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "journal/windows.rs")]
@@ -186,6 +189,14 @@ pub struct Coverage {
     pub watched: Vec<PathBuf>,
     /// Mount points of local filesystems that are read in full every time, with the reason.
     pub unwatched: Vec<(PathBuf, String)>,
+}
+
+/// Tells a journal from any other, on any boot.
+#[cfg(unix)]
+fn random_instance() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 impl Position {

@@ -18,6 +18,7 @@ pub mod names;
 mod nt;
 pub mod paths;
 pub mod power;
+pub mod privacy;
 pub mod process;
 pub mod restore;
 pub mod secret_file;

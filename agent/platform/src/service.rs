@@ -1,6 +1,6 @@
 //! The system's service manager: whether there is one, telling it how we are, and on Windows all dealings with it.
 //!
-//! systemd is spoken to by its own program and by a file, which is the command line's affair; the service control manager
+//! systemd and launchd are spoken to by their own programs and by a file, which is the command line's affair; the service control manager
 //! of Windows only by calls, which are here.
 
 use std::ffi::OsString;
@@ -24,6 +24,13 @@ pub enum ServiceManager {
         /// Where an administrator's units go.
         unit_dir: PathBuf,
         /// Whether this very process was started as a unit.
+        supervised: bool,
+    },
+    /// launchd of macOS.
+    Launchd {
+        /// Where property lists of services go.
+        daemon_dir: PathBuf,
+        /// Whether this very process was started by it.
         supervised: bool,
     },
     /// The service control manager of Windows.

@@ -37,7 +37,11 @@ pub(crate) fn run(system: System) -> Result<()> {
     match system {
         System::Windows => windows()?,
         System::Linux => _ = linux()?,
-        System::Macos => bail!("`dist` is not there yet: the .pkg comes with packaging/macos"),
+        System::Macos => {
+            bail!(
+                "`dist macos` is not there yet: the agent is type-checked and not linked; see packaging/macos/README.md"
+            )
+        }
     }
     sign()
 }

@@ -28,9 +28,10 @@ const BUILD_AGENT_AND_HOST: &[&str] = &["build", "--locked", "-p", "nightkeep-ag
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `linux`: the
-    /// packages, installed, upgraded and removed in throw-away roots, by hand and by script. `rmm`: the scripts for remote
-    /// management systems and the signing. `dialects`: the status before Nagios, Prometheus and others.
+    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `macos`: the
+    /// agent type-checked for macOS, and its package. `linux`: the packages, installed, upgraded and removed in throw-away
+    /// roots, by hand and by script. `rmm`: the scripts for remote management systems and the signing. `dialects`: the status
+    /// before Nagios, Prometheus and others.
     suite: Option<Suite>,
     /// Only these packages.
     #[arg(short, long)]
@@ -44,6 +45,7 @@ pub(crate) struct Options {
 enum Suite {
     World,
     Windows,
+    Macos,
     Linux,
     Rmm,
     Dialects,
@@ -63,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let script = crate::root().join("packaging/windows/test.sh");
             run::step("windows", Command::new(script).current_dir(crate::root()))
         }
+        Some(Suite::Macos) => finish_scripts(&mut [script("packaging/macos/test.sh")]),
         Some(Suite::Linux) => linux(),
         Some(Suite::Rmm) => finish_scripts(&mut [script("packaging/rmm/test.sh")]),
         Some(Suite::Dialects) => {

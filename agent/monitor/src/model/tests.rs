@@ -46,6 +46,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
         paused_until: None,
         reports_waiting: 0,
         scan: None,
+        warnings: Vec::new(),
     }
 }
 

@@ -52,6 +52,9 @@ pub struct StatusSnapshot {
     /// since the daemon started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<String>,
+    /// What keeps backups from being whole, and what to do about it; a line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Link to the host.
