@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_ahead_of_a_walk_that_rests_is_bounded() {
         let tree = tempfile::tempdir().expect("a folder");
-        for a in 0..40 {
+        for a in 0..24 {
             let dir = tree.path().join(format!("{a:02}"));
             fs::create_dir(&dir).expect("a folder");
             for file in 0..1000 {
@@ -243,7 +243,7 @@ mod tests {
         }
         let ahead = super::Ahead::start().expect("a thread");
         let parent = std::sync::Arc::new(super::Dir::open(tree.path()).expect("the folder"));
-        let coming = (0..40).map(|a| {
+        let coming = (0..24).map(|a| {
             let name = format!("{a:02}").into_bytes();
             super::Coming { parent: parent.clone(), name: name.clone(), path: name }
         });
@@ -255,7 +255,7 @@ mod tests {
         let state = ahead.shared.lock();
         assert_eq!((state.ready.len(), state.reading.is_some()), (17, false));
         drop(state);
-        for a in 0..40 {
+        for a in 0..24 {
             let name = format!("{a:02}").into_bytes();
             if let Some(opened) = ahead.take(&name) {
                 assert_eq!(opened.expect("a folder").entries.len(), 1000);
