@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run its daemon has failed")]
 
+mod bus;
+mod machine;
+
 use super::*;
 use crate::testing::{FakeHost, in_vault, places_in, until};
 use nightkeep_platform::ipc;
