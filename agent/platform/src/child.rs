@@ -33,6 +33,16 @@ impl Family {
     }
 }
 
+/// Takes our environment from a program, but for what every program of the system needs, and our folder: it starts where
+/// nothing is kept busy by it.
+pub fn bare(command: &mut Command) {
+    command.env_clear();
+    for (name, value) in system::ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))) {
+        command.env(name, value);
+    }
+    system::settle(command);
+}
+
 /// How the system's shell is told to carry out a line.
 pub fn shell(line: &str) -> Command {
     system::shell(line)

@@ -202,15 +202,16 @@ fn when_the_clock_is_put_back_a_run_of_the_wrong_future_does_not_serve_the_day_t
     let wrong = RunRecord::of(at("2026-11-21T23:20:00Z"), Some((at("2026-11-21T23:40:00Z"), Outcome::Ok)));
     let wrong = RunRecord { occurrence: Some(at("2026-11-21T23:00:00Z")), ..wrong };
     let mut history = history(&[]);
-    history.runs = vec![redated(wrong, at("2026-11-19T12:00:00Z"))];
-    assert_eq!(history.runs[0].started, at("2026-11-19T11:40:00Z"));
+    let before = at("2026-11-22T00:00:00Z");
+    history.runs = vec![redated(wrong, before, at("2026-11-19T12:00:00Z"))];
+    assert_eq!(history.runs[0].started, at("2026-11-19T11:20:00Z"), "when it really ran");
     for day in ["2026-11-19", "2026-11-20", "2026-11-21"] {
         let now = format!("{day}T23:20:00Z");
         assert_eq!(action(&daily(), &history, &now), start(&format!("{day}T23:00:00Z"), Cause::Schedule));
         history.runs.push(run(&now));
     }
     let past = run("2026-11-10T23:20:00Z");
-    assert_eq!(redated(past, at("2026-11-19T12:00:00Z")), past, "what is past stays");
+    assert_eq!(redated(past, before, at("2026-11-19T12:00:00Z")), past, "what is past stays");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use nightkeep_rules::schedule::{RunRecord, clock_was_put_back, redated};
-use nightkeep_rules::span::Span;
+use nightkeep_rules::span::{CLOCK_TOLERANCE, Span};
 use nightkeep_rules::status::RunResult;
 use nightkeep_wire::control::LastRun;
 use nightkeep_wire::report::{ErrorClass, JobResult, Outcome, ReportBody};
@@ -123,7 +123,8 @@ impl PlanMemory {
         self.runs.push_back(RunMemory {
             started: result.started,
             finished: result.finished,
-            occurrence: result.occurrence,
+            // The clock was put back while it ran: that time is still to come, and to be served then.
+            occurrence: result.occurrence.filter(|at| *at <= result.finished + CLOCK_TOLERANCE),
             outcome: result.outcome,
             recovery_point: result.recovery_point.clone(),
             date: result.civil.as_ref().map(|civil| civil.date),
@@ -143,9 +144,9 @@ impl PlanMemory {
     }
 
     /// The clock was put back: what happened did not happen in the future.
-    fn redate(&mut self, now: DateTime<Utc>) {
+    fn redate(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) {
         for run in &mut self.runs {
-            let RunRecord { started, ended, occurrence } = redated(run.record(), now);
+            let RunRecord { started, ended, occurrence } = redated(run.record(), before, now);
             run.started = started;
             run.finished = ended.map_or(run.finished, |(at, _)| at);
             run.occurrence = occurrence;
@@ -218,8 +219,9 @@ impl AgentState {
 
     /// A sign of life.
     pub(crate) fn note_online(&mut self, now: DateTime<Utc>) {
-        if self.online.back().is_some_and(|(_, until)| clock_was_put_back(*until, now)) {
-            self.clock_put_back(now);
+        let before = self.online.back().map(|(_, until)| *until);
+        if let Some(before) = before.filter(|before| clock_was_put_back(*before, now)) {
+            self.clock_put_back(before, now);
         }
         match self.online.back_mut() {
             Some((_, until)) if now >= *until && now - *until <= ONLINE_GAP => *until = now,
@@ -233,12 +235,12 @@ impl AgentState {
     }
 
     /// What is dated in what has become the future is dated anew; what waits for a time that is still to come waits no more.
-    fn clock_put_back(&mut self, now: DateTime<Utc>) {
+    fn clock_put_back(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) {
         tracing::warn!(%now, "The clock was put back; runs that seem to lie in the future are dated anew");
-        self.plans.values_mut().for_each(|memory| memory.redate(now));
+        self.plans.values_mut().for_each(|memory| memory.redate(before, now));
         self.queue.retain(|job| job.occurrence.is_none_or(|at| at <= now));
         if let Some(running) = &mut self.running {
-            running.started = running.started.map(|at| at.min(now));
+            running.started = running.started.map(|at| (at - (before - now)).min(now));
         }
         self.online.retain(|(from, _)| *from < now);
         if let Some((_, until)) = self.online.back_mut() {
@@ -311,8 +313,8 @@ mod tests {
         state.note_online(at(73));
         state.note_online(at(10));
         let record = state.plans[&plan].records()[0];
-        assert_eq!((record.started, record.occurrence), (at(9), None));
-        assert_eq!(record.ended, Some((at(10), Outcome::Ok)));
+        assert_eq!((record.started, record.occurrence), (at(8), None));
+        assert_eq!(record.ended, Some((at(9), Outcome::Ok)));
         assert_eq!(state.plans[&plan].judged_through, Some(at(10)));
         assert_eq!(state.queue.iter().filter_map(|job| job.occurrence).collect::<Vec<_>>(), [at(5)]);
         assert_eq!(state.online_spans(), [Span::new(at(10), at(10))]);

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run its daemon has failed")]
 
+#[cfg(all(test, unix))]
 mod bus;
+#[cfg(all(test, unix))]
 mod machine;
 
 use super::*;

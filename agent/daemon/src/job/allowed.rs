@@ -64,7 +64,7 @@ pub(crate) enum AllowedError {
         source: io::Error,
     },
     /// Larger than anybody writes by hand.
-    #[error("{} has more than {FILE_BYTES_MAX} bytes", path.display())]
+    #[error("{} has more than {} bytes", path.display(), FILE_BYTES_MAX)]
     Large {
         /// The list.
         path: PathBuf,

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nightkeep_platform::child::Family;
+use nightkeep_platform::child::{self, Family};
 
 use super::allowed::{Allowed, AllowedError};
 
@@ -18,23 +18,6 @@ const OUTPUT_BYTES_MAX: usize = 16 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What a command left running may hold its output open; nobody waits for that longer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// All that a command finds of our environment: the rest may hold secrets.
-const HANDED_DOWN: [&str; 13] = [
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "SystemRoot",
-    "SystemDrive",
-    "windir",
-    "ComSpec",
-    "PATHEXT",
-    "TEMP",
-    "TMP",
-    "ProgramData",
-    "ProgramFiles",
-];
-
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommandError {
@@ -80,12 +63,10 @@ pub(super) fn run(
 ) -> Result<(), CommandError> {
     let entry = allowed.find(name)?;
     let mut command = entry.command()?;
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.envs(HANDED_DOWN.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.env("PATH", path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Our own environment may hold secrets.
+    child::bare(&mut command);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    // Not ours: whose state it is may be gone or private.
-    command.current_dir(if cfg!(windows) { std::env::temp_dir() } else { "/".into() });
     let mut family = Family::start(&mut command).map_err(CommandError::Start)?;
     let output = Output::default();
     let ends = [
@@ -112,15 +93,6 @@ pub(super) fn run(
         Ended::By(status) => Err(CommandError::Failed { status, output }),
         Ended::TimedOut => Err(CommandError::TimedOut { after: entry.timeout(), output }),
         Ended::Stopped => Err(CommandError::Stopped),
-    }
-}
-
-/// Where programs are looked for: on Unix in the system's own folders, whatever the agent was started with.
-fn path() -> std::ffi::OsString {
-    if cfg!(windows) {
-        std::env::var_os("PATH").unwrap_or_default()
-    } else {
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()
     }
 }
 
@@ -173,5 +145,5 @@ impl Output {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -60,7 +60,7 @@ pub(crate) fn unsupported(plan: &Plan, commands: &Result<BTreeSet<String>, Strin
         Encryption::Unknown => return Some("unknown kind of encryption: update the agent".to_owned()),
     }
     let named = [&plan.options.pre_command, &plan.options.post_command].into_iter().flatten();
-    named.filter_map(|name| refused_command(name, commands)).next()
+    named.into_iter().find_map(|name| refused_command(name, commands))
 }
 
 fn refused_command(name: &str, commands: &Result<BTreeSet<String>, String>) -> Option<String> {

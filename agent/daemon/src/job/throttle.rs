@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nightkeep_rules::limits::Limits;
+use nightkeep_vault::codec::Time;
 use nightkeep_vault::store::{ObjectInfo, ObjectName, Put, Store, StoreError};
 
 /// Waiting is cut into pieces, so that a stop and another hour's rate are noticed soon.
@@ -75,10 +76,6 @@ impl<P: Pulse> ThrottledStore<P> {
             }
         }
     }
-
-    fn take_down(&self, bytes: usize) {
-        self.take(&self.down, |limits| limits.download_bytes_per_second, bytes as u64);
-    }
 }
 
 impl<P: Pulse> Store for ThrottledStore<P> {
@@ -87,9 +84,14 @@ impl<P: Pulse> Store for ThrottledStore<P> {
         self.inner.put_create(name, bytes)
     }
 
+    fn put_create_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>) -> Result<Put, StoreError> {
+        self.take(&self.up, |limits| limits.upload_bytes_per_second, bytes.len() as u64);
+        self.inner.put_create_shared(name, bytes)
+    }
+
     fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         // How many there are is known afterwards, so it is the next one that waits.
-        self.take_down(0);
+        self.take(&self.down, |limits| limits.download_bytes_per_second, 0);
         let bytes = self.inner.get_range(name, range)?;
         self.down.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes.len() as f64;
         Ok(bytes)
@@ -107,8 +109,20 @@ impl<P: Pulse> Store for ThrottledStore<P> {
         self.inner.delete(name)
     }
 
+    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
+        self.inner.sweep(name, at)
+    }
+
+    fn empty_trash(&self, before: Time) -> Result<u64, StoreError> {
+        self.inner.empty_trash(before)
+    }
+
     fn location(&self) -> String {
         self.inner.location()
+    }
+
+    fn parallelism(&self) -> usize {
+        self.inner.parallelism()
     }
 }
 

@@ -73,10 +73,11 @@ struct Debt {
 }
 
 impl Debt {
-    /// Adds what was spent, takes off what time has paid, and answers how long to rest. What was not taken is not saved up.
+    /// Adds what was spent, takes off what the time since the last look has paid, and answers how long to rest. Time in which
+    /// nothing was owed is not saved up for later.
     fn charge(&mut self, spent: Duration, share: f64, now: Duration) -> Duration {
         let paid = now.saturating_sub(self.at).mul_f64(share);
-        self.owed = self.owed.saturating_sub(paid) + spent;
+        self.owed = (self.owed + spent).saturating_sub(paid);
         self.at = now.max(self.at);
         self.owed.div_f64(share)
     }

@@ -6,6 +6,16 @@ use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+/// What is handed down.
+pub(super) const ENVIRONMENT: &[&str] = &["HOME", "LANG", "LC_ALL", "TZ"];
+
+/// Programs are looked for in the system's own folders, whatever the agent was started with.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(super) fn settle(command: &mut Command) {
+    command.env("PATH", PATH).current_dir("/");
+}
+
 #[derive(Debug)]
 pub(super) struct Bond(Option<Pid>);
 

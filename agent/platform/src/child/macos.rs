@@ -3,6 +3,16 @@
 use std::io;
 use std::process::{Child, Command};
 
+/// What is handed down.
+pub(super) const ENVIRONMENT: &[&str] = &["HOME", "LANG", "LC_ALL", "TZ"];
+
+/// Programs are looked for in the system's own folders, whatever the agent was started with.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(super) fn settle(command: &mut Command) {
+    command.env("PATH", PATH).current_dir("/");
+}
+
 #[derive(Debug)]
 pub(super) struct Bond;
 

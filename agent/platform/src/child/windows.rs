@@ -12,6 +12,24 @@ use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 
 use crate::nt;
 
+/// What is handed down: without the first, hardly a program starts.
+pub(super) const ENVIRONMENT: &[&str] = &[
+    "SystemRoot",
+    "SystemDrive",
+    "windir",
+    "ComSpec",
+    "PATH",
+    "PATHEXT",
+    "TEMP",
+    "TMP",
+    "ProgramData",
+    "ProgramFiles",
+];
+
+pub(super) fn settle(command: &mut Command) {
+    command.current_dir(std::env::temp_dir());
+}
+
 #[derive(Debug)]
 pub(super) struct Bond(OwnedHandle);
 

@@ -55,11 +55,16 @@ pub fn clock_was_put_back(before: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     sane(now) + CLOCK_TOLERANCE < sane(before)
 }
 
-/// A run as it is to be remembered once the clock was put back: it happened, but not in the future. Else a run from three
-/// days in a wrong future would pass for the one of those days when they come.
-pub fn redated(run: RunRecord, now: DateTime<Utc>) -> RunRecord {
-    let latest = run.ended.map_or(run.started, |(at, _)| at.max(run.started));
-    let back = (sane(latest) - sane(now)).max(Duration::zero());
+/// A run as it is to be remembered once a clock that showed `before` was put back: it happened, but not in the future. It is
+/// moved by as much as the clock was, to when it really ran; else a run from three days in a wrong future would pass for the
+/// one of those days when they come. What is past stays as it is.
+pub fn redated(run: RunRecord, before: DateTime<Utc>, now: DateTime<Utc>) -> RunRecord {
+    let latest = sane(run.ended.map_or(run.started, |(at, _)| at.max(run.started)));
+    let (before, now) = (sane(before), sane(now));
+    if latest <= now {
+        return run;
+    }
+    let back = before.max(latest) - now;
     let earlier = |at: DateTime<Utc>| sane(at) - back;
     RunRecord {
         started: earlier(run.started),

@@ -158,8 +158,12 @@ impl Machine {
         let now = self.now();
         if clock_was_put_back(self.last_seen, now) {
             self.epoch += 1;
+            let before = self.last_seen;
             for planned in &mut self.plans {
-                planned.history.runs.iter_mut().for_each(|run| *run = redated(*run, now));
+                planned.history.runs.iter_mut().for_each(|run| *run = redated(*run, before, now));
+            }
+            if let Some(running) = &mut self.running {
+                running.started = (running.started - (before - now)).min(now);
             }
             self.queue.retain(|waiting| waiting.occurrence <= now);
             self.up_since = now;

@@ -34,7 +34,7 @@ impl Pulse for Arc<Virtual> {
 
     fn wait(&self, span: Duration) -> bool {
         // What is waited for has passed, also where it is less than a millisecond.
-        let ms = u64::try_from(span.as_micros().div_ceil(1000)).unwrap();
+        let ms = u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap();
         self.passed_ms.fetch_add(ms, Ordering::Relaxed);
         !self.stopped.load(Ordering::Relaxed)
     }
