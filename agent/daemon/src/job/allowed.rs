@@ -162,7 +162,7 @@ impl Entry {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that cannot write its list has failed")]
     use super::*;

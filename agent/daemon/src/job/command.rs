@@ -18,6 +18,7 @@ const OUTPUT_BYTES_MAX: usize = 16 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What a command left running may hold its output open; nobody waits for that longer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommandError {

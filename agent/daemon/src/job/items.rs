@@ -59,8 +59,8 @@ pub(crate) fn unsupported(plan: &Plan, commands: &Result<BTreeSet<String>, Strin
         Encryption::Password { .. } => return Some("this agent cannot keep private domains yet: update it".to_owned()),
         Encryption::Unknown => return Some("unknown kind of encryption: update the agent".to_owned()),
     }
-    let named = [&plan.options.pre_command, &plan.options.post_command].into_iter().flatten();
-    named.into_iter().find_map(|name| refused_command(name, commands))
+    let mut named = [&plan.options.pre_command, &plan.options.post_command].into_iter().flatten();
+    named.find_map(|name| refused_command(name, commands))
 }
 
 fn refused_command(name: &str, commands: &Result<BTreeSet<String>, String>) -> Option<String> {
