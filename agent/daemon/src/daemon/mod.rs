@@ -5,7 +5,6 @@
 //!      '---------------- asked to end ----------------'---> ended
 //! ```
 
-mod conditions;
 mod control;
 mod core;
 mod driver;
@@ -14,7 +13,6 @@ mod missed;
 mod orders;
 mod poller;
 mod reporter;
-mod sensor;
 mod shared;
 mod snapshot;
 mod state;

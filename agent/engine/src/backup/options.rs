@@ -2,10 +2,9 @@
 //!
 //! **Invariant**: no option decides whether a vault is right, only what is in it and what it costs.
 
-use super::{CpuLimit, Executor};
+use super::Executor;
 use crate::changed::ChangedDirs;
 use crate::source::SourceOptions;
-use nightkeep_platform::process::Priority;
 use nightkeep_vault::record::point::{BackupSet, CivilTime};
 use std::fmt::Debug;
 use std::io;
@@ -145,10 +144,6 @@ pub struct BackupOptions {
     pub agent_version: String,
     /// Threads or not, and how many.
     pub executor: Executor,
-    /// How its threads stand to everybody else's; none leaves them as they come.
-    pub priority: Option<Priority>,
-    /// How much of the processors it may take; none means no limit.
-    pub cpu: Option<CpuLimit>,
     /// Wished size of a data pack in bytes.
     pub pack_bytes: usize,
     /// How much memory the stages may take; see [`BackupOptions::low_memory`].
@@ -173,8 +168,6 @@ impl BackupOptions {
             occurrence: None,
             agent_version: String::new(),
             executor: Executor::default(),
-            priority: None,
-            cpu: None,
             pack_bytes: PACK_BYTES,
             memory: MemoryProfile::Usual,
             levels: Levels::default(),

@@ -1,7 +1,5 @@
 //! macOS: not asked yet.
 
-use super::Supply;
-
-pub(super) fn supply() -> Supply {
-    Supply::default()
+pub(super) fn on_battery() -> Option<bool> {
+    None
 }

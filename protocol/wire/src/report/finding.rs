@@ -37,8 +37,6 @@ pub enum FindingKind {
     Shrunken,
     /// Volume snapshot failed; files were read live.
     SnapshotFailed,
-    /// A command before or after the run failed.
-    CommandFailed,
     /// A kind that this build does not know.
     #[serde(other)]
     Unknown,
@@ -56,7 +54,6 @@ impl FindingKind {
             | Self::Unsupported
             | Self::Shrunken
             | Self::SnapshotFailed
-            | Self::CommandFailed
             | Self::Unknown => false,
         }
     }

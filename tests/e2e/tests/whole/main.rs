@@ -13,6 +13,5 @@ mod memory;
 mod prune;
 mod restores;
 mod resumes;
-mod selftest;
 mod support;
 mod thrift;
