@@ -13,22 +13,22 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use nightkeep_engine::progress::Stop;
-use nightkeep_platform::power;
 use nightkeep_wire::control::{Answer, Event, Link, Op, Reply, StatusSnapshot};
-use nightkeep_wire::desired::DesiredState;
+use nightkeep_wire::desired::{AppliedPlan, DesiredState};
 use nightkeep_wire::progress::JobProgress;
 use nightkeep_wire::report::{JobResult, ReportBody};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::conditions::Conditions;
 use super::control::Order;
-use super::core::{Conditions, Core, Effect};
+use super::core::{Core, Effect};
 use super::shared::{self, SharedIdentity, SharedOutbox};
 use super::{Agent, IDENTITY_LOOK, asked_to_end, orders, snapshot};
 use crate::clock::{Clock as _, HostClock};
 use crate::files;
 use crate::identity::Identity;
-use crate::job::Watch;
+use crate::job::{self, Allowed, Watch};
 use crate::link::HostLink;
 
 /// How often local subscribers hear of progress.
@@ -65,6 +65,7 @@ pub(super) struct Driver<'a> {
     results: (mpsc::Sender<Box<JobResult>>, mpsc::Receiver<Box<JobResult>>),
     desired: mpsc::Receiver<Box<DesiredState>>,
     link_state: watch::Receiver<Link>,
+    conditions: watch::Receiver<Conditions>,
     progress: watch::Sender<Option<JobProgress>>,
     wake_reporter: Arc<Notify>,
     drained: Arc<Notify>,
@@ -95,6 +96,7 @@ impl<'a> Driver<'a> {
                     }
                     continue;
                 }
+                Ok(()) = self.conditions.changed() => self.publish_status(),
                 _ = pulse.tick(), if self.working.is_some() => {
                     self.publish_progress();
                     continue;
@@ -121,11 +123,25 @@ impl<'a> Driver<'a> {
     fn tick(&mut self) -> Duration {
         let now = self.clock.now();
         self.core.has_vault = shared::lock(&self.identity).has_vault();
-        let (effects, again) = self.core.tick(Conditions { on_battery: power::on_battery() }, now);
+        let plans = self.core.plans().to_vec();
+        let mut effects = self.look_at_commands(&plans, now);
+        let conditions = *self.conditions.borrow_and_update();
+        let (more, again) = self.core.tick(conditions, now);
+        effects.extend(more);
         if !effects.is_empty() || !self.unrecorded.is_empty() || now - self.saved_at > SAVE_EVERY {
             self.commit(effects);
         }
         (again - now).to_std().unwrap_or(Duration::ZERO)
+    }
+
+    /// The list is read anew while a plan names a command, so that allowing one needs no restart.
+    fn look_at_commands(&mut self, plans: &[AppliedPlan], now: DateTime<Utc>) -> Vec<Effect> {
+        let mut options = plans.iter().map(|applied| &applied.plan.options);
+        if !options.any(|options| options.pre_command.is_some() || options.post_command.is_some()) {
+            return Vec::new();
+        }
+        let allowed = Allowed::load(&self.agent.places.commands_file());
+        self.core.allow(allowed.map(|allowed| allowed.names()).map_err(|error| job::chain(&error)), now)
     }
 
     fn obey(&mut self, order: Order) {
@@ -149,7 +165,9 @@ impl<'a> Driver<'a> {
     fn take_desired(&mut self, desired: DesiredState) {
         self.core.has_vault = shared::lock(&self.identity).has_vault();
         tracing::debug!(version = desired.version, plans = desired.plans.len(), "Desired state");
-        let effects = self.core.desired(desired, self.clock.now());
+        let now = self.clock.now();
+        let mut effects = self.look_at_commands(&desired.plans, now);
+        effects.extend(self.core.desired(desired, now));
         self.commit(effects);
         self.publish_status();
     }
@@ -172,13 +190,16 @@ impl<'a> Driver<'a> {
                     self.tell_of_end(&body);
                     self.unrecorded.push_back((now, body));
                 }
-                Effect::Run { .. } | Effect::Stop(_) | Effect::Leave => actions.push(effect),
+                Effect::Run { .. } | Effect::PostCommand { .. } | Effect::Stop(_) | Effect::Leave => {
+                    actions.push(effect);
+                }
             }
         }
         tokio::task::block_in_place(|| self.save_and_record(now));
         for action in actions {
             match action {
                 Effect::Run { job, plan } => self.start_engine(job, *plan),
+                Effect::PostCommand { job, plan } => self.run_post_command(&job, *plan),
                 Effect::Stop(kind) => self.stop_engine(kind),
                 Effect::Leave => self.leaving = true,
                 Effect::Report(_) => {}

@@ -113,6 +113,7 @@ fn plan_status(core: &Core, applied: &AppliedPlan, now: DateTime<Utc>) -> PlanSt
         name: applied.plan.name.clone(),
         last: core.state.plans.get(&applied.plan.id).and_then(|memory| memory.last()),
         next_start: core.next_start(applied, now),
+        held: core.held(applied, now),
         problem: core.refusal(applied),
     }
 }

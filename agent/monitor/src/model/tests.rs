@@ -19,7 +19,7 @@ fn utc() -> FixedOffset {
 fn plan(n: u128, name: &str) -> PlanStatus {
     let last = LastRun { finished: at(-1), outcome: Outcome::Ok, recovery_point: None, message: String::new() };
     let id = PlanId::from_uuid(Uuid::from_u128(n));
-    PlanStatus { id, name: name.to_owned(), last: Some(last), next_start: Some(at(23)), problem: None }
+    PlanStatus { id, name: name.to_owned(), last: Some(last), next_start: Some(at(23)), held: None, problem: None }
 }
 
 fn status(bucket: Bucket) -> StatusSnapshot {

@@ -1,7 +1,9 @@
 //! macOS: not there yet; nobody is taken for an administrator.
 
 use std::io;
+use std::time::Duration;
 
+use super::Priority;
 use crate::Unsupported;
 
 pub(super) fn is_root() -> bool {
@@ -12,6 +14,13 @@ pub(super) fn effective_uid() -> Option<u32> {
     None
 }
 
-pub(super) fn to_background() -> io::Result<()> {
-    Err(Unsupported { what: "background priority" }.into())
+pub(super) fn set_priority(priority: Priority) -> io::Result<()> {
+    match priority {
+        Priority::Background => Err(Unsupported { what: "background priority" }.into()),
+        Priority::Usual => Ok(()),
+    }
+}
+
+pub(super) fn thread_time() -> Option<Duration> {
+    None
 }

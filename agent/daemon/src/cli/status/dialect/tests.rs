@@ -35,6 +35,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
             name: "A \"plan\"".to_owned(),
             last: Some(last),
             next_start: Some(at(34)),
+            held: None,
             problem: None,
         }],
         running: Vec::new(),
