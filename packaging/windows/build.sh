@@ -18,19 +18,7 @@ export CC_x86_64_pc_windows_gnu=x86_64-w64-mingw32-gcc-posix
 export CXX_x86_64_pc_windows_gnu=x86_64-w64-mingw32-g++-posix
 export AR_x86_64_pc_windows_gnu=x86_64-w64-mingw32-ar
 
-# The standard library, of an empty program, as a folder that the compiler takes for its own.
-version=$(/usr/bin/rustc --version)
-if [ "$(cat "$place/sysroot/version" 2>/dev/null)" != "$version" ]; then
-    rm -rf "$place/std" "$place/sysroot"
-    mkdir -p "$place/std/src" "$place/sysroot/lib/rustlib/$triple/lib"
-    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n' >"$place/std/Cargo.toml"
-    echo 'fn main() {}' >"$place/std/src/main.rs"
-    (cd "$place/std" && CARGO_TARGET_DIR=target /usr/bin/cargo build --release --target $triple \
-        -Zbuild-std=std,panic_abort,panic_unwind,test)
-    cp "$place/std/target/$triple/release/deps/"lib*.rlib "$place/sysroot/lib/rustlib/$triple/lib/"
-    rm -rf "$place/std/target"
-    echo "$version" >"$place/sysroot/version"
-fi
+standard_library $triple "$place"
 
 # A Windows of Wine's, for tests alone. Wine 8 lacks the library that the standard library takes random numbers from.
 prepare_wine() {

@@ -10,6 +10,8 @@ readonly built=$(realpath "$1")
 readonly programs="$drive/Program Files/Nightkeep"
 readonly agent=$programs/nightkeep-agent.exe
 
+readonly events='HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\NightkeepAgent'
+
 installer() { timeout 300 wine msiexec "$@" /qn /norestart; }
 msi() { printf 'Z:%s' "$place/nightkeep-agent-$1.msi" | tr / '\\'; }
 
@@ -29,6 +31,7 @@ token_file
 claim "it installs without a question" installer /i "$(msi 0.1.0)" 'ENROLL_TOKEN_FILE=C:\nightkeep-token'
 claim "the manager lists its service" says NightkeepAgent timeout 60 wine sc query NightkeepAgent
 claim "its service runs" says '"running":true' nightkeep service status --json
+claim "its events are shown in words" says 'The service started: an example' nightkeep selftest
 claim "the machine is enrolled" comes_to_say '"customer":"Acme"' nightkeep status --json
 claim "the token is in no file of ours" not grep -rqFf "$drive/nightkeep-token" "$ours"
 cp "$ours/Identity/identity.json" "$place/identity"
@@ -40,6 +43,7 @@ claim "an older one is refused" not installer /i "$(msi 0.1.0)"
 claim "which disturbs nothing" says '"running":true' nightkeep service status --json
 claim "it is uninstalled" installer /x "$(msi 0.2.0)"
 claim "its programs are gone" not test -e "$agent"
+claim "its event source is gone" not says EventMessageFile timeout 60 wine reg query "$events"
 claim "its service is gone" not says NightkeepAgent timeout 60 wine sc query NightkeepAgent
 claim "identity and state stay" test -s "$ours/Identity/identity.json" -a -d "$ours/State"
 finish

@@ -30,6 +30,7 @@ token_file
 claim "it is installed" nightkeep service install
 claim "it runs" nightkeep service start
 claim "the manager says so" says '"running":true' nightkeep service status --json
+claim "its events are shown in words" says 'The service started: an example' nightkeep selftest
 claim "the daemon answers on its pipe" comes_to_say 'belongs to no host' nightkeep status
 claim "a token in a file enrols it" nightkeep enroll --token-file 'C:\nightkeep-token'
 claim "the host's scan finds it" scan
@@ -38,6 +39,11 @@ claim "a backup is ordered over the pipe and done" nightkeep start
 claim "the status is OK" comes_to_say '"bucket":"ok"' nightkeep status --json
 claim "the service is told to stop and ends in order" nightkeep service stop
 claim "it wrote a log" grep -hq ' INFO ' "$ours"/Logs/agent*
+for event in 1050 1010 1000 1001 1051; do
+    claim "event $event is told and logged" grep -hq "event=$event" "$ours"/Logs/agent*
+done
+claim "none could not be told" not grep -hq 'event log was not told' "$ours"/Logs/agent*
+claim "a run without a change journal looks at everything" grep -hq 'how=full: no filesystem here can be watched' "$ours"/Logs/agent*
 claim "which says nothing of errors" not grep -h ' ERROR ' "$ours"/Logs/agent*
 claim "it starts again with its identity" nightkeep service start
 claim "and knows its last backup" comes_to_say '"bucket":"ok"' nightkeep status --json

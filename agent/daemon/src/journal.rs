@@ -6,12 +6,12 @@
 //! full scan instead   --> agent restarted, source changed, journal lost or blind, last full scan a week ago
 //! ```
 //! The journal begins with the first run, because there is nothing to compare with before. A base needs no merging back: the
-//! journal answers for any position it remembers. On Linux nothing of it outlives the process, so neither do the bases.
+//! journal answers for any position it remembers. No position outlives the process, so neither do the bases.
 //!
 //! **Invariant**: every run is told by [`How`] it looked at the source, and without proof it looks at everything.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -124,9 +124,10 @@ impl SourceId {
 }
 
 impl Keeper {
-    /// Keeps what happens beneath the folder that is the machine. Begins with the first run.
-    pub(crate) fn new(place: PathBuf, jobs: &Jobs) -> Self {
-        let options = JournalOptions { overlook: jobs.journal_overlook.clone() };
+    /// Keeps what happens beneath the folder that is the machine; `memory` is where a system's journal may remember how far it
+    /// was read. Begins with the first run.
+    pub(crate) fn new(place: PathBuf, memory: PathBuf, jobs: &Jobs) -> Self {
+        let options = options(memory, jobs);
         Self { place, enabled: jobs.journal, options, state: Mutex::default() }
     }
 
@@ -255,9 +256,13 @@ fn collect(journal: &Weak<Journal>) {
     }
 }
 
+fn options(memory: PathBuf, jobs: &Jobs) -> JournalOptions {
+    JournalOptions { overlook: jobs.journal_overlook.clone(), memory: Some(memory) }
+}
+
 /// Whether there is a journal on this machine, for the self-test: what it watches, or why there is none.
-pub(crate) fn probe(place: &std::path::Path, jobs: &Jobs) -> Result<String, String> {
-    let journal = Journal::open(place, JournalOptions { overlook: jobs.journal_overlook.clone() });
+pub(crate) fn probe(place: &Path, memory: PathBuf, jobs: &Jobs) -> Result<String, String> {
+    let journal = Journal::open(place, options(memory, jobs));
     let journal = journal.map_err(|error| in_words(&error))?;
     journal.since(journal.position()).1.map_err(|lost| lost.to_string())?;
     let coverage = journal.coverage();

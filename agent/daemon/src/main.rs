@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod config;
 mod daemon;
+mod events;
 mod facts;
 mod files;
 mod gateway;

@@ -76,6 +76,11 @@ impl Places {
         self.identity.join("identity.json")
     }
 
+    /// How far the system's change journals were read.
+    pub(crate) fn journals(&self) -> PathBuf {
+        self.state.join("journals")
+    }
+
     /// Reports that the host has not acknowledged.
     pub(crate) fn outbox(&self) -> PathBuf {
         self.state.join("outbox")

@@ -2,9 +2,12 @@
 //!
 //! **Invariant**: memory grows with the names of the largest directories on the way down, not with the number of files.
 
+mod ahead;
+
 use crate::changed::ChangedDirs;
 use crate::exclude::Excludes;
 use crate::progress::Finding;
+use ahead::{Ahead, Coming, Opened};
 use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta, Listing};
 use nightkeep_platform::journal::{Beneath, FileId};
 use nightkeep_platform::mounts::{MountClass, Mounts};
@@ -87,6 +90,7 @@ pub struct Walk {
     /// The entry to answer next: the root at first, later a directory whose finding came before it.
     pending: Option<Box<SourceEntry>>,
     trust: Option<Trust>,
+    ahead: Option<Ahead>,
 }
 
 /// A directory whose entries are being visited.
@@ -104,13 +108,8 @@ struct Frame {
 }
 
 impl Frame {
-    fn next_entry(&mut self) -> Option<DirEntry> {
-        loop {
-            if let Some(entry) = self.entries.next() {
-                return Some(entry);
-            }
-            self.entries = self.dir.next_entries(&mut self.listing)?.into_iter();
-        }
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        if self.path.is_empty() { name.to_vec() } else { [&self.path, b"/".as_slice(), name].concat() }
     }
 }
 
@@ -129,10 +128,18 @@ impl Walk {
         let mounts = if options.entire_machine { Mounts::read().ok() } else { None };
         let whole = options.roots.iter().any(Vec::is_empty);
         let entry = SourceEntry { dir: None, name: Vec::new(), path: Vec::new(), meta, ancestor: !whole };
-        let mut walk = Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)), trust: None };
+        let mut walk =
+            Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)), trust: None, ahead: None };
         let listing = root.list().map_err(|error| at(&walk.options.machine_root, error))?;
-        walk.push(root, Vec::new(), listing, meta.device, whole, true);
+        walk.push(root, Vec::new(), (listing, Vec::new()), meta.device, whole, true);
         Ok(walk)
+    }
+
+    /// Reads directories ahead on a thread of its own from now on. Where a journal is asked, that would read what need not be.
+    pub(crate) fn read_ahead(&mut self) {
+        if self.trust.is_none() {
+            self.ahead = Ahead::start().ok();
+        }
     }
 
     /// Leaves directories unread from now on that the journal vouches for.
@@ -148,15 +155,17 @@ impl Walk {
         }
         loop {
             let frame = self.stack.last_mut()?;
-            let Some(entry) = frame.next_entry() else {
-                self.stack.pop();
+            let Some(entry) = frame.entries.next() else {
+                match frame.dir.next_entries(&mut frame.listing) {
+                    Some(entries) => {
+                        frame.entries = entries.into_iter();
+                        self.announce();
+                    }
+                    None => drop(self.stack.pop()),
+                }
                 continue;
             };
-            let path = if frame.path.is_empty() {
-                entry.name.clone()
-            } else {
-                [&frame.path, b"/".as_slice(), &entry.name].concat()
-            };
+            let path = frame.path_of(&entry.name);
             let (whole, ancestor) = match self.options.wants(&path, frame.whole) {
                 Wanted::No => continue,
                 Wanted::Whole => (true, false),
@@ -215,6 +224,26 @@ impl Walk {
         }
     }
 
+    /// Announces the directories among the entries that come next, as far as [`Walk::descend`] will certainly open them.
+    fn announce(&self) {
+        let (Some(ahead), Some(frame)) = (&self.ahead, self.stack.last()) else { return };
+        if !frame.whole {
+            return;
+        }
+        let coming = frame.entries.as_slice().iter().filter_map(|entry| {
+            let meta = entry.meta.as_ref().ok()?;
+            // Elsewhere something else may be mounted, which opening might wake.
+            if meta.kind != FileKind::Directory || meta.device != frame.device {
+                return None;
+            }
+            let path = frame.path_of(&entry.name);
+            let is_left_out =
+                self.skip.contains(&(meta.device, meta.inode)) || self.options.excludes.excludes(&path, true);
+            (!is_left_out).then(|| Coming { parent: frame.dir.clone(), name: entry.name.clone(), path })
+        });
+        ahead.announce(coming.collect());
+    }
+
     fn count_read(&self) {
         if let Some(trust) = &self.trust {
             trust.changed.count_read();
@@ -232,23 +261,33 @@ impl Walk {
             // The mount point itself is kept, what is mounted there is not.
             return Descent::Nothing;
         }
-        let opened = parent.open_dir(&entry.name).and_then(|dir| dir.list().map(|listing| (dir, listing)));
-        match opened {
-            Ok((_, listing)) if self.options.entire_machine && holds_vault(&listing) => {
+        let read_ahead = self.ahead.as_ref().and_then(|ahead| ahead.take(&entry.path));
+        match read_ahead.unwrap_or_else(|| Opened::open(parent, &entry.name)) {
+            Ok(opened) if self.options.entire_machine && holds_vault(&opened.listing) => {
                 tracing::info!(path = %String::from_utf8_lossy(&entry.path), "A folder that holds a vault is left out");
                 Descent::LeftOut
             }
-            Ok((dir, listing)) => {
+            Ok(Opened { dir, listing, entries }) => {
                 self.count_read();
-                self.push(Arc::new(dir), entry.path.clone(), listing, meta.device, whole, ask);
+                self.push(Arc::new(dir), entry.path.clone(), (listing, entries), meta.device, whole, ask);
+                self.announce();
                 Descent::Nothing
             }
             Err(error) => Descent::Finding(Finding::of_read(&entry.path, &error)),
         }
     }
 
-    fn push(&mut self, dir: Arc<Dir>, path: Vec<u8>, listing: Listing, device: u64, whole: bool, ask: bool) {
-        self.stack.push(Frame { dir, path, listing, entries: Vec::new().into_iter(), device, whole, ask });
+    /// A directory with its names and the metadata of the first of them.
+    fn push(
+        &mut self,
+        dir: Arc<Dir>,
+        path: Vec<u8>,
+        (listing, entries): (Listing, Vec<DirEntry>),
+        device: u64,
+        whole: bool,
+        ask: bool,
+    ) {
+        self.stack.push(Frame { dir, path, listing, entries: entries.into_iter(), device, whole, ask });
     }
 }
 

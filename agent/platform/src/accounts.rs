@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-#[cfg_attr(target_os = "linux", path = "accounts/linux.rs")]
-#[cfg_attr(target_os = "macos", path = "accounts/macos.rs")]
+#[cfg_attr(unix, path = "accounts/unix.rs")]
 #[cfg_attr(target_os = "windows", path = "accounts/windows.rs")]
 mod system;
 

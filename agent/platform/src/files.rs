@@ -17,6 +17,8 @@ pub use crate::xattrs::{Xattr, xattrs, xattrs_of_file};
 #[cfg_attr(target_os = "macos", path = "files/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "files/windows.rs")]
 pub(crate) mod system;
+#[cfg(unix)]
+mod unix;
 
 /// What a directory entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,8 @@
 //! What changed since a moment: the system's own change journal, so that a run need not look at everything.
 //!
 //! A journal is asked with a [`Position`] of an earlier moment and answers with the [`Changes`] since, or that it cannot
-//! vouch for them ([`Lost`]). Positions are opaque: Linux counts the moments it was asked at, Windows will put journal id
-//! and USN into one, macOS an FSEvents event id; where the system keeps the journal itself, a position outlives the process.
+//! vouch for them ([`Lost`]). Positions are opaque: Linux and Windows count the moments they were asked at, macOS will put an
+//! FSEvents event id into one, which would outlive the process.
 //!
 //! Directories are told by identity, because names move while paths are looked up: whoever walks the tree knows the
 //! identity of what it stands in.
@@ -21,10 +21,20 @@ use std::time::Duration;
 
 use crate::Unsupported;
 
+/// The part of the journal of macOS that makes no call of Apple's.
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod fsevents;
 #[cfg_attr(target_os = "linux", path = "journal/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "journal/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "journal/windows.rs")]
 mod system;
+
+/// What Windows' journals vouch for; tried with simulated volumes on every system.
+#[cfg(any(windows, test))]
+mod ledger;
+#[cfg(any(windows, test))]
+mod memory;
+pub mod usn;
 
 /// A journal that watches.
 #[derive(Debug)]
@@ -36,6 +46,9 @@ pub struct JournalOptions {
     /// Names of processes that may stay hidden from us, because somebody knows that they write to no file through a mapping.
     /// A security module can hide a process even from root; any other hidden one makes the journal [`Lost::Blind`].
     pub overlook: Vec<String>,
+    /// A file of our own, in which Windows remembers over restarts how far its journals were read; without one it watches
+    /// nothing. Other systems need none.
+    pub memory: Option<PathBuf>,
 }
 
 /// A moment in a journal.
@@ -114,7 +127,7 @@ pub enum JournalError {
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// This account may not.
-    #[error("only root may watch whole filesystems (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH)")]
+    #[error("only root (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH) or an administrator may watch whole filesystems")]
     Rights,
     /// Other processes cannot be seen.
     #[error("the agent sees only the processes of its container")]
@@ -176,6 +189,14 @@ pub struct Coverage {
     pub watched: Vec<PathBuf>,
     /// Mount points of local filesystems that are read in full every time, with the reason.
     pub unwatched: Vec<(PathBuf, String)>,
+}
+
+/// Tells a journal from any other, on any boot.
+#[cfg(unix)]
+fn random_instance() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 impl Position {

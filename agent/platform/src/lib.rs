@@ -10,6 +10,7 @@ pub mod awake;
 #[cfg(target_os = "linux")]
 mod bus;
 pub mod child;
+pub mod event_log;
 pub mod files;
 pub mod host;
 pub mod ipc;
@@ -22,6 +23,7 @@ pub mod network;
 mod nt;
 pub mod paths;
 pub mod power;
+pub mod privacy;
 pub mod process;
 pub mod restore;
 pub mod secret_file;

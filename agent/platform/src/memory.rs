@@ -3,8 +3,8 @@
 //! **Invariant**: an unknown bound is no bound: nothing here makes a machine look smaller than it is known to be.
 
 #[cfg_attr(target_os = "linux", path = "memory/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "memory/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "memory/windows.rs")]
-#[cfg_attr(not(any(target_os = "linux", target_os = "windows")), path = "memory/unknown.rs")]
 pub(crate) mod system;
 
 /// Bytes this process may take: the least of the machine's available memory, the limits of its control groups and its

@@ -2,10 +2,15 @@
 
 use std::io;
 
+#[cfg(any(target_os = "macos", test))]
+pub(crate) mod apple;
 #[cfg_attr(target_os = "linux", path = "mounts/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "mounts/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "mounts/windows.rs")]
 mod system;
+
+/// Places whose whole contents appear at other places as well: the data volume of macOS, by firm links in `/`.
+pub const SEEN_ELSEWHERE: &[&str] = if cfg!(target_os = "macos") { &["/System/Volumes/Data"] } else { &[] };
 
 /// What a filesystem is to a backup of the entire machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! The system's service manager: whether there is one, telling it how we are, and on Windows all dealings with it.
 //!
-//! systemd is spoken to by its own program and by a file, which is the command line's affair; the service control manager
+//! systemd and launchd are spoken to by their own programs and by a file, which is the command line's affair; the service control manager
 //! of Windows only by calls, which are here.
 
 use std::ffi::OsString;
@@ -24,6 +24,13 @@ pub enum ServiceManager {
         /// Where an administrator's units go.
         unit_dir: PathBuf,
         /// Whether this very process was started as a unit.
+        supervised: bool,
+    },
+    /// launchd of macOS.
+    Launchd {
+        /// Where property lists of services go.
+        daemon_dir: PathBuf,
+        /// Whether this very process was started by it.
         supervised: bool,
     },
     /// The service control manager of Windows.
@@ -82,12 +89,6 @@ pub fn notify_stopping() -> io::Result<bool> {
 /// Runs `body` as the service `name`, if the service control manager started this process for it. Answers whether it did.
 pub fn supervise(name: &str, body: ServiceBody) -> io::Result<bool> {
     system::supervise(name, body)
-}
-
-/// Tells an administrator of a service that cannot go on, in the system's event log: there may be no log of ours yet.
-/// Elsewhere than on Windows the manager keeps what the service writes to standard error.
-pub fn tell_failure(name: &str, text: &str) -> io::Result<()> {
-    system::tell_failure(name, text)
 }
 
 /// Installs a service, or sets one that is there to the same: it starts with the machine, and again when it fails. Answers

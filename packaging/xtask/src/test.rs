@@ -22,11 +22,16 @@ const BUILD_WHOLE: &[&str] = &["build", "--locked", "--workspace", "--bins", "--
 /// Where the tests against servers of the world outside are.
 const WORLD: &[&str] = &["-p", "nightkeep-e2e", "--test", "cloud"];
 
+/// What the status is tested with.
+const BUILD_AGENT_AND_HOST: &[&str] = &["build", "--locked", "-p", "nightkeep-agent", "-p", "nightkeep-host"];
+
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `linux`: the
-    /// packages, installed, upgraded and removed in throw-away roots.
+    /// `world`: the suite against real outside servers. `windows`: the agent as a Windows program, under Wine. `macos`: the
+    /// agent type-checked for macOS, and its package. `linux`: the packages, installed, upgraded and removed in throw-away
+    /// roots, by hand and by script. `rmm`: the scripts for remote management systems and the signing. `dialects`: the status
+    /// before Nagios, Prometheus and others.
     suite: Option<Suite>,
     /// Only these packages.
     #[arg(short, long)]
@@ -40,7 +45,10 @@ pub(crate) struct Options {
 enum Suite {
     World,
     Windows,
+    Macos,
     Linux,
+    Rmm,
+    Dialects,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,11 +65,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let script = crate::root().join("packaging/windows/test.sh");
             run::step("windows", Command::new(script).current_dir(crate::root()))
         }
-        Some(Suite::Linux) => {
-            let packages = dist::linux()?;
-            let mut script = Command::new(crate::root().join("packaging/linux/test.sh"));
-            script.arg(dist::VERSION).arg(packages).env("SOURCE_DATE_EPOCH", dist::source_date()?);
-            finish_script(&mut script)
+        Some(Suite::Macos) => finish_scripts(&mut [script("packaging/macos/test.sh")]),
+        Some(Suite::Linux) => linux(),
+        Some(Suite::Rmm) => finish_scripts(&mut [script("packaging/rmm/test.sh")]),
+        Some(Suite::Dialects) => {
+            run::step("agent and host", run::cargo().args(BUILD_AGENT_AND_HOST))?;
+            let mut dialects = script("packaging/rmm/dialects-test.sh");
+            dialects.args(["target/debug/nightkeep-agent", "target/debug/nightkeep-host"]);
+            finish_scripts(&mut [dialects])
         }
         None => test(&options.package, &options.names),
     }
@@ -114,13 +125,53 @@ fn world(names: &[String]) -> Result<()> {
     finish(command.args(names), nextest)
 }
 
-/// Runs a script that counts for itself.
-fn finish_script(script: &mut Command) -> Result<()> {
-    let status = script.current_dir(crate::root()).stdin(Stdio::null()).status();
-    if !status.with_context(|| format!("cannot run {}", run::shown(script)))?.success() {
-        bail!("{} failed", run::shown(script));
+/// The packages, then the script that brings them to machines.
+fn linux() -> Result<()> {
+    let dist = dist::linux()?;
+    run::step("host", run::cargo().args(["build", "--locked", "-p", "nightkeep-host"]))?;
+    let source_date = dist::source_date()?;
+    let mut packages = script("packaging/linux/test.sh");
+    packages.arg(dist::VERSION).arg(&dist).env("SOURCE_DATE_EPOCH", &source_date);
+    let mut scripts = script("packaging/rmm/linux-test.sh");
+    scripts.arg(dist::VERSION).arg(&dist).args(["target/debug/nightkeep-host", "target/release"]);
+    scripts.env("SOURCE_DATE_EPOCH", &source_date);
+    finish_scripts(&mut [packages, scripts])
+}
+
+fn script(path: &str) -> Command {
+    let mut script = Command::new(crate::root().join(path));
+    script.current_dir(crate::root());
+    script
+}
+
+/// Runs scripts that count for themselves, and ends with the sum of their last lines. One that ends without counting has
+/// failed.
+fn finish_scripts(scripts: &mut [Command]) -> Result<()> {
+    let mut sum = Count::default();
+    for script in scripts {
+        let started = script.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut child = started.with_context(|| format!("cannot run {}", run::shown(script)))?;
+        let mut last = String::new();
+        for line in BufReader::new(child.stdout.take().context("a pipe was asked for")?).split(b'\n') {
+            last = String::from_utf8_lossy(&line?).into_owned();
+            println!("{last}");
+        }
+        let success = child.wait()?.success();
+        let count = count_of(&last).unwrap_or_default();
+        sum.passed += count.passed;
+        sum.failed += count.failed.max(u64::from(!success));
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    if sum.failed > 0 {
+        bail!("{} claims failed", sum.failed);
     }
     Ok(())
+}
+
+/// A script's last line: `N passed, M failed`.
+fn count_of(line: &str) -> Option<Count> {
+    let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
+    Some(Count { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
 }
 
 /// Runs the command, and ends with the line that counts.
@@ -190,7 +241,7 @@ fn changed_packages() -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, summary};
+    use super::{Count, count_of, summary};
 
     #[test]
     fn both_runners_summaries_are_counted() {
@@ -206,5 +257,15 @@ mod tests {
         assert_eq!(summary("    test result: FAILED. 0 passed; 1 failed", true), None, "a failed test's own output");
         assert_eq!(summary("    test result: FAILED. 0 passed; 1 failed", false), None);
         assert_eq!(summary("running 3 tests", false), None);
+    }
+
+    #[test]
+    fn a_scripts_last_line_is_counted_and_nothing_else() {
+        assert_eq!(count_of("26 passed, 1 failed"), Some(Count { passed: 26, failed: 1 }));
+        for other in
+            ["", "26 passed", "ok      26 passed, 1 failed", "26 passed, 1 failed and more", "-1 passed, 0 failed"]
+        {
+            assert_eq!(count_of(other), None, "{other:?}");
+        }
     }
 }

@@ -492,6 +492,7 @@ fn a_status_snapshot() {
         paused_until: None,
         reports_waiting: 2,
         scan: None,
+        warnings: Vec::new(),
     };
     let expected = json!({
         "at": "2026-11-20T22:13:00Z",

@@ -128,6 +128,7 @@ targets! {
     control_line "control-line"
     outbox "outbox"
     agent_config "agent-config"
+    usn "usn"
 }
 
 /// Texts that are refused on purpose: what is refused next to what is read is worth changing, too.

@@ -4,7 +4,7 @@ use crate::Collection;
 use crate::merging::Merging;
 use crate::moves::Move;
 use crate::properties::is_bad;
-use crate::state::{Collector, Generation, Packs, PointState, Seen, Sessions, State, WriterStep, own};
+use crate::state::{Collector, Generation, Packs, PointState, Seen, Sessions, State, Survey, WriterStep, own};
 use crate::writer::{chain, usable};
 
 /// What a collector does with one request.
@@ -22,8 +22,10 @@ pub enum CollectorAction {
     SurveyForNone,
     /// The same, to tombstone one pack that is needed, and is to be copied first.
     SurveyToMove,
-    /// Puts the copy and the segment that lists it.
+    /// Puts the copy.
     Copy,
+    /// Puts the segment that lists the copy.
+    ListCopy,
     /// The same, to merge the segments of sessions that are over, and to tombstone nothing.
     SurveyToMerge,
     /// Puts the merged segment.
@@ -45,16 +47,24 @@ pub enum CollectorAction {
 pub(crate) fn actions(model: &Collection, state: &State, number: u8, mut push: impl FnMut(CollectorAction)) {
     match state.collectors[usize::from(number)] {
         Collector::Idle => idle_actions(model, state, push),
-        Collector::Surveyed { moved: Some(Move { copy: 0, .. }), .. } if model.rules.copies_first => {
-            push(CollectorAction::Copy)
-        }
-        Collector::Surveyed { merging: Merging::Chosen(_), .. } => push(CollectorAction::PutMerged),
-        Collector::Surveyed { .. } => push(CollectorAction::Publish),
+        Collector::Surveyed(survey) => push(next_of(model, state, &survey)),
         Collector::Published { .. } => push(CollectorAction::ListSessions),
         Collector::Listed { .. } => push(CollectorAction::Fence),
         Collector::Fenced { .. } => push(CollectorAction::ListAgain),
         Collector::Chose { .. } => push(CollectorAction::Decide),
         Collector::Decided { .. } => push(CollectorAction::Delete),
+    }
+}
+
+/// What a collector does next towards the generation its survey asks for.
+fn next_of(model: &Collection, state: &State, survey: &Survey) -> CollectorAction {
+    match (survey.moved, survey.merging) {
+        (Some(Move { copy: 0, .. }), _) if model.rules.copies_first => CollectorAction::Copy,
+        (Some(Move { copy, .. }), _) if copy & !state.segments != 0 && model.rules.lists_copies_first => {
+            CollectorAction::ListCopy
+        }
+        (_, Merging::Chosen(_)) => CollectorAction::PutMerged,
+        _ => CollectorAction::Publish,
     }
 }
 
@@ -107,38 +117,14 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
             survey(model, state, old, Some(Move { old, copy: 0 }), Merging::Nothing)
         }
         (CollectorAction::SurveyToMerge, _) => survey(model, state, 0, None, Merging::Chosen(mergeable(model, state))),
-        (
-            CollectorAction::PutMerged,
-            Collector::Surveyed { on, tombstones, seen, moved, forwards, merging: Merging::Chosen(replaced) },
-        ) => {
-            let gone = state.generations[usize::from(on)];
-            let merged = replaced & !(gone.dead | gone.decision.unwrap_or(0));
-            if !model.rules.counts_merged_by_generation {
-                state.written |= merged;
-            }
-            let merging = Merging::Written { replaced, merged };
-            Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }
+        (CollectorAction::PutMerged, Collector::Surveyed(survey)) => put_merged(model, state, survey),
+        (CollectorAction::Copy, Collector::Surveyed(survey)) => copy(model, state, survey),
+        (CollectorAction::ListCopy, Collector::Surveyed(Survey { moved, .. })) => {
+            state.segments |= moved.map_or(0, |moved| moved.copy);
+            here
         }
-        (
-            CollectorAction::Copy,
-            Collector::Surveyed { on, tombstones, seen, moved: Some(Move { old, .. }), forwards, merging },
-        ) => {
-            let copy = state.copy(old);
-            // Without room for a copy nothing is moved.
-            let (moved, tombstones) = if copy == 0 { (None, 0) } else { (Some(Move { old, copy }), tombstones) };
-            Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }
-        }
-        (CollectorAction::Publish, Collector::Surveyed { on, .. }) if state.newest != on => Collector::Idle,
-        (CollectorAction::Publish, Collector::Surveyed { on, tombstones, seen, moved, forwards, merging }) => {
-            let before = state.generations[usize::from(on)];
-            let (parts, merged) = match merging {
-                Merging::Written { replaced, merged } => (replaced, merged),
-                Merging::Nothing | Merging::Chosen(_) => (0, before.merged),
-            };
-            let replaced = before.replaced | parts;
-            let next = Generation { tombstones, seen, moved, forwards, replaced, merged, ..Generation::default() };
-            publish(state, on + 1, Generation { dead: state.dead_after(on, parts), ..next })
-        }
+        (CollectorAction::Publish, Collector::Surveyed(survey)) if state.newest != survey.on => Collector::Idle,
+        (CollectorAction::Publish, Collector::Surveyed(survey)) => publish(model, state, survey),
         (CollectorAction::ListSessions, Collector::Published { generation }) => {
             Collector::Listed { generation, sessions: to_fence(model, state) }
         }
@@ -160,7 +146,7 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Co
 
 /// What a survey tombstones: stored, not yet given up by an earlier decision, needed by nobody, of no open session.
 fn garbage(model: &Collection, state: &State) -> Packs {
-    free(model, state) & !needed(model, state, state.newest)
+    (free(model, state) | state.abandoned(&model.rules)) & !needed(model, state, state.newest)
 }
 
 /// What may be copied and then go: the same, but needed by somebody.
@@ -178,8 +164,8 @@ fn needed(model: &Collection, state: &State, generation: u8) -> Packs {
 fn free(model: &Collection, state: &State) -> Packs {
     let live = state.stored & usable(model, state, state.newest, 0);
     let spared = match (model.rules.spares_open, model.rules.spares_fenced) {
-        (true, true) => state.open() & !state.silent,
-        (true, false) => state.open() & !state.silent & !state.fenced(),
+        (true, true) => state.at_work(),
+        (true, false) => state.at_work() & !state.fenced(),
         (false, _) => 0,
     };
     // Who wrote it does not show any more of what a merged segment lists.
@@ -196,7 +182,32 @@ fn mergeable(model: &Collection, state: &State) -> Packs {
 fn survey(model: &Collection, state: &State, tombstones: Packs, moved: Option<Move>, merging: Merging) -> Collector {
     let named = state.roots(model.rules.roots_partials);
     let forwards = if model.rules.keeps_forwards { state.forwards_from(state.newest, named) } else { 0 };
-    Collector::Surveyed { on: state.newest, tombstones, seen: see(model, state), moved, forwards, merging }
+    let (unlisted, theirs) = state.unlisted_now();
+    let (on, seen) = (state.newest, see(model, state));
+    Collector::Surveyed(Survey { on, tombstones, seen, moved, forwards, merging, unlisted, theirs })
+}
+
+/// Makes the merged segment durable.
+fn put_merged(model: &Collection, state: &mut State, survey: Survey) -> Collector {
+    let Merging::Chosen(replaced) = survey.merging else { return Collector::Surveyed(survey) };
+    let gone = state.generations[usize::from(survey.on)];
+    let merged = replaced & !(gone.dead | gone.decision.unwrap_or(0));
+    if !model.rules.counts_merged_by_generation {
+        state.written |= merged;
+    }
+    Collector::Surveyed(Survey { merging: Merging::Written { replaced, merged }, ..survey })
+}
+
+/// Makes the copy durable; without room for it nothing is moved.
+fn copy(model: &Collection, state: &mut State, survey: Survey) -> Collector {
+    let Some(Move { old, .. }) = survey.moved else { return Collector::Surveyed(survey) };
+    Collector::Surveyed(match state.copy(old) {
+        0 => Survey { moved: None, tombstones: 0, ..survey },
+        copy => {
+            state.segments |= if model.scope.late_segments { 0 } else { copy };
+            Survey { moved: Some(Move { old, copy }), ..survey }
+        }
+    })
 }
 
 fn packs_of(model: &Collection, sessions: Sessions) -> Packs {
@@ -224,10 +235,28 @@ fn see(model: &Collection, state: &State) -> Seen {
     seen
 }
 
-fn publish(state: &mut State, number: u8, generation: Generation) -> Collector {
-    let own = if generation.moved.is_some() { 1 << number } else { 0 };
+fn publish(model: &Collection, state: &mut State, survey: Survey) -> Collector {
+    let before = state.generations[usize::from(survey.on)];
+    let (parts, merged) = match survey.merging {
+        Merging::Written { replaced, merged } => (replaced, merged),
+        Merging::Nothing | Merging::Chosen(_) => (0, before.merged),
+    };
+    let number = survey.on + 1;
+    let own = if survey.moved.is_some() { 1 << number } else { 0 };
+    let generation = Generation {
+        tombstones: survey.tombstones,
+        fenced: 0,
+        decision: None,
+        seen: survey.seen,
+        moved: survey.moved,
+        forwards: survey.forwards | own,
+        dead: state.dead_after(&model.rules, survey.on, parts),
+        replaced: before.replaced | parts,
+        merged,
+    };
+    (state.unlisted, state.theirs) = (survey.unlisted, survey.theirs);
     state.newest = number;
-    state.generations[usize::from(number)] = Generation { forwards: generation.forwards | own, ..generation };
+    state.generations[usize::from(number)] = generation;
     Collector::Published { generation: number }
 }
 

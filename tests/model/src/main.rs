@@ -31,6 +31,10 @@ const SCOPES: &[(&str, Scope)] = &[
         "3 writers of one session each, 2 collectors",
         Scope { writers: 3, attempts: 1, collectors: 2, silences: true, moods: true, ..Scope::SMALLEST },
     ),
+    (
+        "2 writers, 1 collector, late segments, silences",
+        Scope { writers: 2, late_segments: true, silences: true, ..Scope::SMALLEST },
+    ),
     ("2 writers, 1 collector, rich", Scope { writers: 2, orphans: 1, restarts: false, ..RICH }),
 ];
 

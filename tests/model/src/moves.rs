@@ -45,10 +45,11 @@ impl State {
         kept
     }
 
-    /// Packs of a point that are neither where it says nor where the newest forwards lead.
+    /// Packs of a point that are neither where it says nor where the newest forwards lead, or that no segment tells of.
     pub(crate) fn missing(&self, packs: Packs) -> bool {
+        let found = self.stored & self.listed(self.newest);
         let mut each = (0..Packs::BITS).map(|bit| 1 << bit).filter(|bit: &Packs| packs & bit != 0);
-        each.any(|pack| (pack | self.followed(self.newest, pack)) & self.stored == 0)
+        each.any(|pack| (pack | self.followed(self.newest, pack)) & found == 0)
     }
 
     /// Makes a copy of a pack; its bit, or 0 when there is no room for it.

@@ -25,11 +25,16 @@ pub(crate) fn all() -> Vec<Property<Collection>> {
         Property::sometimes(
             "what went is mentioned no more, and a later point stands",
             |model: &Collection, state: &State| {
-                let forgotten = state.deleted & !state.listed(state.newest) & !state.dead(&model.rules, state.newest);
+                let decided = state.generations[usize::from(state.newest)].decision.unwrap_or(0);
+                let dead = state.dead(&model.rules, state.newest) | decided;
+                let forgotten = state.deleted & state.segments & !state.listed(state.newest) & !dead;
                 let stands = |point: &Point| point.state == PointState::Trusted && point.base == state.newest;
                 forgotten != 0 && state.points.iter().any(stands)
             },
         ),
+        Property::sometimes("a pack that no segment ever listed goes", |_, state: &State| {
+            state.deleted & !state.segments != 0
+        }),
         Property::sometimes("a fenced backup ends trusted in its second session", |_, state: &State| {
             state.writers.iter().any(|writer| writer.attempt == 1 && writer.step == WriterStep::Trusts)
         }),

@@ -49,6 +49,14 @@ pub struct Rules {
     pub counts_merged_by_generation: bool,
     /// A cache lets go of packs that no segment lists any more.
     pub lets_go: bool,
+    /// A writer's segment is durable before it sends its point.
+    pub lists_first: bool,
+    /// The same of a collector's copy and the generation that leads to it.
+    pub lists_copies_first: bool,
+    /// Packs that no segment lists stay until every session is over that may list them.
+    pub waits_for_segments: bool,
+    /// A dead pack that no segment listed so far stays dead, as one may come late.
+    pub minds_late_segments: bool,
 }
 
 impl Rules {
@@ -76,6 +84,10 @@ impl Rules {
         merges_what_is_over: true,
         counts_merged_by_generation: true,
         lets_go: true,
+        lists_first: true,
+        lists_copies_first: true,
+        waits_for_segments: true,
+        minds_late_segments: true,
     };
 }
 
@@ -110,6 +122,8 @@ pub struct Scope {
     pub moves: bool,
     /// Whether a collector may merge segments.
     pub merges: bool,
+    /// Whether a pack and the segment that lists it are two steps, of writers and of collectors.
+    pub late_segments: bool,
     /// Whether processes keep their numbers, so that a written trace can be followed.
     pub is_trace: bool,
 }
@@ -131,6 +145,7 @@ impl Scope {
         moods: false,
         moves: false,
         merges: false,
+        late_segments: false,
         is_trace: false,
     };
 

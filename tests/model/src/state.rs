@@ -109,6 +109,8 @@ pub enum WriterStep {
     HalfOpen,
     /// Registered and knows its base.
     Open,
+    /// Its packs are durable, but no segment lists them.
+    Unlisted,
     /// Its packs and segments are durable.
     Uploaded,
     /// Sent its point.
@@ -121,6 +123,27 @@ pub enum WriterStep {
     Ended,
 }
 
+/// What a collector saw and would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Survey {
+    /// The newest generation then.
+    pub on: u8,
+    /// Unreferenced packs.
+    pub tombstones: Packs,
+    /// The points.
+    pub seen: Seen,
+    /// A pack that is needed and may go once it is copied.
+    pub moved: Option<Move>,
+    /// Earlier generations whose moves must still be followed.
+    pub forwards: u8,
+    /// The segments that are to be merged.
+    pub merging: Merging,
+    /// Packs that no segment lists.
+    pub unlisted: Packs,
+    /// The sessions that may still list them.
+    pub theirs: Sessions,
+}
+
 /// What a collector did last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Collector {
@@ -128,20 +151,7 @@ pub enum Collector {
     #[default]
     Idle,
     /// Listed points and sessions of generation `on`; would tombstone these.
-    Surveyed {
-        /// The newest generation then.
-        on: u8,
-        /// Unreferenced packs.
-        tombstones: Packs,
-        /// The points.
-        seen: Seen,
-        /// A pack that is needed and may go once it is copied.
-        moved: Option<Move>,
-        /// Earlier generations whose moves must still be followed.
-        forwards: u8,
-        /// The segments that are to be merged.
-        merging: Merging,
-    },
+    Surveyed(Survey),
     /// The generation exists, by this collector or another.
     Published {
         /// Its number.
@@ -186,6 +196,8 @@ pub struct State {
     pub generations: [Generation; GENERATIONS_MAX + 1],
     /// The packs in the store.
     pub stored: Packs,
+    /// Packs whose own segment is in the store, or was until it was merged.
+    pub segments: Packs,
     /// Packs that were ever deleted; only to ask about.
     pub deleted: Packs,
     /// Sessions that registered.
@@ -212,6 +224,10 @@ pub struct State {
     pub written: Packs,
     /// What each machine's cache ever took in and does not let go; against the rules.
     pub cached: [Packs; WRITERS_MAX],
+    /// Packs that no segment listed at some survey, as the newest generation notes them.
+    pub unlisted: Packs,
+    /// The sessions that were not over then: one of them may still list such a pack.
+    pub theirs: Sessions,
     /// Whether a survey ever took a running backup's own packs; only to ask about.
     pub took_running: bool,
 }
@@ -223,7 +239,13 @@ impl State {
         let held = 1 << scope.orphans;
         debug_assert!(scope.orphans < OWN);
         let old_point = scope.old_point.then_some(held);
-        Self { stored: orphans | old_point.unwrap_or(0), old_point, ..Self::default() }
+        let stored = orphans | old_point.unwrap_or(0);
+        Self { stored, segments: stored, old_point, ..Self::default() }
+    }
+
+    /// Sessions that may still put something, as far as anybody waits for it.
+    pub(crate) fn at_work(&self) -> Sessions {
+        self.open() & !self.silent
     }
 
     /// Every contested pack there ever was.
@@ -311,14 +333,16 @@ impl State {
         for collector in &mut state.collectors {
             *collector = match *collector {
                 Collector::Idle => Collector::Idle,
-                Collector::Surveyed { on, tombstones, seen: by, moved, forwards, merging } => Collector::Surveyed {
-                    on,
-                    tombstones: packs(tombstones),
-                    seen: seen(by),
-                    moved: moved.map(swapped_move),
-                    forwards,
-                    merging: merging.with(packs),
-                },
+                Collector::Surveyed(survey) => Collector::Surveyed(Survey {
+                    on: survey.on,
+                    tombstones: packs(survey.tombstones),
+                    seen: seen(survey.seen),
+                    moved: survey.moved.map(swapped_move),
+                    forwards: survey.forwards,
+                    merging: survey.merging.with(packs),
+                    unlisted: packs(survey.unlisted),
+                    theirs: sessions(survey.theirs),
+                }),
                 Collector::Published { generation } => Collector::Published { generation },
                 Collector::Listed { generation, sessions: set } => {
                     Collector::Listed { generation, sessions: sessions(set) }
@@ -347,7 +371,9 @@ impl State {
             point.packs = packs(point.packs);
         }
         (state.stored, state.deleted) = (packs(state.stored), packs(state.deleted));
+        state.segments = packs(state.segments);
         state.written = packs(state.written);
+        (state.unlisted, state.theirs) = (packs(state.unlisted), sessions(state.theirs));
         state.cached.swap(one_machine, other_machine);
         state.cached = state.cached.map(packs);
         state.copies = state.copies.map(packs);

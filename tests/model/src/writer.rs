@@ -12,6 +12,8 @@ pub enum WriterAction {
     ReadGeneration,
     /// Uploads what it cannot reuse.
     Upload,
+    /// Puts the segment that lists what it uploaded.
+    PutSegment,
     /// Puts a partial point.
     PutPartial,
     /// Stops, and closes its session.
@@ -38,7 +40,8 @@ pub(crate) fn actions(model: &Collection, state: &State, number: u8, mut push: i
     let writer = &state.writers[usize::from(number)];
     let session = model.scope.session(number, writer.attempt);
     let may_go_on = writer.attempt + 1 < model.scope.attempts;
-    if model.scope.restarts && may_go_on && matches!(writer.step, WriterStep::Uploaded | WriterStep::Sent) {
+    let dies = matches!(writer.step, WriterStep::Unlisted | WriterStep::Uploaded | WriterStep::Sent);
+    if model.scope.restarts && may_go_on && dies {
         push(WriterAction::Restart);
     }
     let (first, second) = match model.rules.registers_first {
@@ -49,6 +52,7 @@ pub(crate) fn actions(model: &Collection, state: &State, number: u8, mut push: i
         WriterStep::Starts => push(first),
         WriterStep::HalfOpen => push(second),
         WriterStep::Open => push(WriterAction::Upload),
+        WriterStep::Unlisted => push(WriterAction::PutSegment),
         WriterStep::Uploaded => {
             push(WriterAction::Send);
             if model.scope.partials && state.partials & 1 << session == 0 {
@@ -98,6 +102,10 @@ pub(crate) fn step(model: &Collection, state: &mut State, number: u8, action: Wr
             (writer.base, writer.step) = (newest, half(writer.step));
         }
         WriterAction::Upload => upload(model, state, number, session),
+        WriterAction::PutSegment => {
+            state.segments |= own(session);
+            state.writers[usize::from(number)].step = WriterStep::Uploaded;
+        }
         WriterAction::PutPartial => {
             state.partials |= 1 << session;
             note_point(state, number, session, PointState::None);
@@ -122,7 +130,7 @@ fn upload(model: &Collection, state: &mut State, number: u8, session: u8) {
     let writer = state.writers[usize::from(number)];
     let wanted = state.contested(&model.scope);
     let before = model.scope.session(number, 0)..session;
-    let inherited = before.fold(0, |all, session| all | own(session)) & state.stored;
+    let inherited = before.fold(0, |all, session| all | own(session));
     let usable = usable(model, state, writer.base, state.cached[usize::from(number)]);
     let reused = (wanted | inherited) & usable;
     // What moved is found by its content, in its copy.
@@ -130,8 +138,16 @@ fn upload(model: &Collection, state: &mut State, number: u8, session: u8) {
     let is_complete = wanted & !state.contents(reused) == 0 && reused & inherited != 0;
     let uploaded = if is_complete { 0 } else { own(session) };
     state.stored |= uploaded;
+    let step = match uploaded != 0 && model.scope.late_segments {
+        true if model.rules.lists_first => WriterStep::Unlisted,
+        true => WriterStep::Uploaded,
+        false => {
+            state.segments |= uploaded;
+            WriterStep::Uploaded
+        }
+    };
     let writer = &mut state.writers[usize::from(number)];
-    (writer.packs, writer.step) = (reused | uploaded, WriterStep::Uploaded);
+    (writer.packs, writer.step) = (reused | uploaded, step);
 }
 
 /// The packs that a writer or collector of generation `base` takes for live: what segments list, or a cache that does not let

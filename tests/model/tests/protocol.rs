@@ -4,11 +4,13 @@
 use nightkeep_model::{Collection, Rules, Scope, check};
 
 const MOVED: &str = "what a point names is gone, and its copy is there";
+const UNLISTED: &str = "a pack that no segment ever listed goes";
 const MERGED: &str = "what went is mentioned no more, and a later point stands";
 
 /// Every state is looked at, nothing is violated, and what should be possible is.
 fn holds(story: &str, scope: Scope, never_met: &[&str]) {
-    let not_asked = [(scope.moves, MOVED), (scope.merges, MERGED)].into_iter().filter(|(asked, _)| !asked);
+    let asked = [(scope.moves, MOVED), (scope.merges, MERGED), (scope.late_segments && scope.silences, UNLISTED)];
+    let not_asked = asked.into_iter().filter(|(asked, _)| !asked);
     let never_met: Vec<&str> = not_asked.map(|(_, story)| story).chain(never_met.iter().copied()).collect();
     let outcome = check(Collection { rules: Rules::ALL, scope }, 2);
     println!("{story}: {outcome}");
@@ -70,4 +72,14 @@ fn segments_that_are_merged() {
     holds("merges", Scope { silences: true, restarts: true, ..one }, &[]);
     holds("merges, 2 collectors", Scope { collectors: 2, ..one }, &[]);
     holds("merges and moves", Scope { old_point: true, moves: true, ..one }, &[]);
+}
+
+#[test]
+fn segments_that_come_late_or_never() {
+    let one = Scope { late_segments: true, silences: true, moods: true, ..Scope::SMALLEST };
+    holds("late segments, 3 generations", Scope { generations: 3, restarts: true, ..one }, &[]);
+    holds("late segments, 2 writers", Scope { writers: 2, silences: false, ..one }, &[]);
+    holds("late segments, 2 collectors", Scope { collectors: 2, ..one }, &[]);
+    holds("late segments, moves", Scope { old_point: true, moves: true, restarts: true, ..one }, &[]);
+    holds("late segments, merges", Scope { generations: 3, merges: true, ..one }, &[]);
 }

@@ -136,6 +136,29 @@ fn a_collector_that_merges_segments_of_sessions_at_work_robs_them() {
     falls(Rules { merges_what_is_over: false, ..Rules::ALL }, MERGING, &[GREEDY]);
 }
 
+/// A session may be over, and its writer only asleep between a pack and its segment.
+const SLEEPING: Scope = Scope { late_segments: true, generations: 3, silences: true, moods: true, ..Scope::SMALLEST };
+
+#[test]
+fn a_writer_whose_point_comes_before_its_segment_leaves_a_point_nobody_can_read() {
+    falls(Rules { lists_first: false, ..Rules::ALL }, SLEEPING, LOSS);
+}
+
+#[test]
+fn a_collector_that_leads_to_a_copy_no_segment_lists_loses() {
+    falls(Rules { lists_copies_first: false, ..Rules::ALL }, Scope { late_segments: true, ..MOVING }, LOSS);
+}
+
+#[test]
+fn a_collector_that_takes_unlisted_packs_of_sessions_at_work_robs_them() {
+    falls(Rules { waits_for_segments: false, ..Rules::ALL }, SLEEPING, &[GREEDY]);
+}
+
+#[test]
+fn a_dead_pack_that_is_forgotten_before_its_segment_came_is_believed_in_again() {
+    falls(Rules { minds_late_segments: false, ..Rules::ALL }, SLEEPING, LOSS);
+}
+
 /// Duplicacy 8985: of two concurrent backups of one client the first to end vouches for the other.
 #[test]
 fn scenario_08_a_collector_that_takes_a_machines_newer_point_for_the_end_of_its_older_session_loses() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nightkeep_platform::event_log::Event;
 use nightkeep_wire::enrol::EnrollState;
 use nightkeep_wire::problem::ProblemCode;
 use nightkeep_wire::token::{EnrolmentToken, TOKEN_CHARS_MAX};
@@ -17,6 +18,7 @@ use super::failure::Failure;
 use super::output;
 use crate::clock::HostClock;
 use crate::config::Config;
+use crate::events;
 use crate::facts;
 use crate::files;
 use crate::identity::{Enrolled, Identity};
@@ -38,7 +40,12 @@ pub(super) fn enroll(args: &EnrollArgs, globals: &Globals) -> anyhow::Result<Exi
     };
     let mut identity = Identity::load(&places)?.unwrap_or_else(Identity::generate);
     let enrolled = runtime()?.block_on(enroll_at(&host, &token, &mut identity, &places, &config))?;
-    tell(&enrolled.0, enrolled.1, globals.json);
+    let (enrolled, known) = enrolled;
+    if !known {
+        let text = format!("for {} at {}, as machine {}", enrolled.customer, enrolled.host_url, enrolled.machine);
+        events::tell_system(Event::Enrolled, &text);
+    }
+    tell(&enrolled, known, globals.json);
     Ok(Exit::Done)
 }
 
@@ -217,6 +224,12 @@ pub(super) fn unenroll(globals: &Globals) -> anyhow::Result<Exit> {
     Identity::remove(&places)?;
     for path in [places.desired(), places.jobs(), places.outbox()] {
         files::remove(&path)?;
+    }
+    if let Some(enrolled) = &enrolled {
+        events::tell_system(
+            Event::Unenrolled,
+            &format!("it was machine {} at {}", enrolled.machine, enrolled.host_url),
+        );
     }
     if globals.json {
         output::json(&json!({ "machine": enrolled.as_ref().map(|enrolled| enrolled.machine) }));

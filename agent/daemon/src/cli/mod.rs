@@ -13,7 +13,7 @@ mod orders;
 pub(crate) mod output;
 mod run;
 mod selftest;
-mod service;
+pub(crate) mod service;
 mod status;
 pub(crate) mod vault;
 pub(crate) mod vault_args;

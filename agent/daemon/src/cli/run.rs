@@ -3,13 +3,15 @@
 use std::sync::mpsc::Receiver;
 
 use anyhow::Context as _;
-use nightkeep_platform::service::{supervise, tell_failure};
+use nightkeep_platform::event_log::Event;
+use nightkeep_platform::service::supervise;
 
 use super::args::Globals;
 use super::exit::Exit;
 use super::log;
 use super::service::windows_services::NAME;
 use crate::daemon;
+use crate::events;
 use crate::places::Places;
 
 /// Runs the daemon until it is asked to end.
@@ -18,11 +20,7 @@ pub(super) fn run(globals: &Globals) -> anyhow::Result<Exit> {
     let body = Box::new(move |asked| match serve(&own, Some(asked)) {
         Ok(()) => true,
         Err(error) => {
-            let text = format!("{error:#}");
-            tracing::error!(error = %text, "The service ends");
-            if let Err(error) = tell_failure(NAME, &text) {
-                tracing::warn!(%error, "The event log was not told");
-            }
+            events::tell(Event::CannotGoOn, &format!("{error:#}"));
             false
         }
     });

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nightkeep_platform::awake::Awake;
+use nightkeep_platform::event_log::{self, Event};
+use nightkeep_platform::privacy::{self, DiskAccess};
 use nightkeep_platform::service::{self, ServiceManager, ServiceState, manager};
 use nightkeep_platform::{network, power, process, secret_file};
 use nightkeep_storage::Races;
@@ -29,6 +31,8 @@ enum Verdict {
     Works,
     /// Not there, and nothing fails without it.
     Absent,
+    /// It works, and leaves something out that somebody will miss.
+    Warning,
     Fails,
 }
 
@@ -47,7 +51,10 @@ fn check(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Che
 pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit> {
     let (places, config) = Places::resolve(globals)?;
     let identity = Identity::load(&places);
-    let mut checks = vec![rights(), snapshots(), change_journal(&config), service(), state(&places)];
+    let mut checks = vec![rights()];
+    checks.extend(disk_access(privacy::disk_access()));
+    // The state's folder first, as the journal remembers in it.
+    checks.extend([state(&places), snapshots(), change_journal(&places, &config), service(), event_log()]);
     checks.extend([battery(), network_cost(), keeping_awake(), low_priority(), allowed_commands(&places)]);
     checks.push(match &identity {
         Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
@@ -79,12 +86,23 @@ fn rights() -> Check {
     }
 }
 
+/// Nothing where the system keeps no files from an administrator.
+fn disk_access(access: DiskAccess) -> Option<Check> {
+    const NAME: &str = "full disk access";
+    match access {
+        DiskAccess::NotNeeded => None,
+        DiskAccess::Granted => Some(check(NAME, Verdict::Works, "protected files can be read")),
+        DiskAccess::Denied => Some(check(NAME, Verdict::Warning, privacy::warning(access).unwrap_or_default())),
+        DiskAccess::Unknown => Some(check(NAME, Verdict::Absent, "not known: there is nothing here to try it on")),
+    }
+}
+
 fn snapshots() -> Check {
     check("volume snapshots", Verdict::Absent, "not used yet on this system: files are read live")
 }
 
-fn change_journal(config: &Config) -> Check {
-    match journal::probe(&config.machine_root(), &config.jobs) {
+fn change_journal(places: &Places, config: &Config) -> Check {
+    match journal::probe(&config.machine_root(), places.journals(), &config.jobs) {
         _ if !config.jobs.journal => check("change journal", Verdict::Absent, "switched off in the configuration"),
         Ok(watched) => check("change journal", Verdict::Works, watched),
         Err(reason) => check("change journal", Verdict::Absent, format!("every run looks at everything: {reason}")),
@@ -147,9 +165,18 @@ fn allowed_commands(places: &Places) -> Check {
     }
 }
 
+/// An event as the system's own viewer would show it.
+fn event_log() -> Check {
+    match event_log::shown(NAME, Event::ServiceStarted, "an example") {
+        Ok(shown) => check("event log", Verdict::Works, format!("shows events as \"{shown}\"")),
+        Err(error) => check("event log", Verdict::Absent, format!("events stand in the service's own log: {error}")),
+    }
+}
+
 fn service() -> Check {
     match manager() {
         Some(ServiceManager::Systemd { .. }) => check("service", Verdict::Works, "systemd"),
+        Some(ServiceManager::Launchd { .. }) => check("service", Verdict::Works, "launchd"),
         Some(ServiceManager::ServiceControlManager { .. }) => match service::state(NAME) {
             Ok(Some(ServiceState::Running)) => check("service", Verdict::Works, "runs"),
             Ok(Some(_)) => check("service", Verdict::Fails, "does not run: `nightkeep-agent service start`"),
@@ -204,8 +231,24 @@ fn tell(checks: &[Check], as_json: bool) {
         let word = match verdict {
             Verdict::Works => "works",
             Verdict::Absent => "-",
+            Verdict::Warning => "WARNS",
             Verdict::Fails => "FAILS",
         };
         output::line(format_args!("{name:<18}{word:<7}{detail}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DiskAccess, Verdict, disk_access};
+
+    #[test]
+    fn missing_disk_access_warns_and_fails_nothing() {
+        let verdict = |access| disk_access(access).map(|check| check.verdict);
+        assert_eq!(verdict(DiskAccess::NotNeeded), None);
+        assert_eq!(verdict(DiskAccess::Granted), Some(Verdict::Works));
+        assert_eq!(verdict(DiskAccess::Denied), Some(Verdict::Warning));
+        assert_eq!(verdict(DiskAccess::Unknown), Some(Verdict::Absent));
+        assert!(disk_access(DiskAccess::Denied).is_some_and(|check| check.detail.contains("Full Disk Access")));
     }
 }

@@ -1,5 +1,6 @@
-//! `service`: the daemon as a unit of systemd, or as a service of Windows.
+//! `service`: the daemon as a unit of systemd, or as a service of launchd or of Windows.
 
+mod launchd;
 pub(crate) mod windows_services;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ const PACKAGED_UNIT_DIRS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/
 pub(super) fn run(command: ServiceCommand, globals: &Globals) -> anyhow::Result<Exit> {
     let unit_dir = match manager() {
         Some(ServiceManager::Systemd { unit_dir, .. }) => unit_dir,
+        Some(ServiceManager::Launchd { daemon_dir, .. }) => return launchd::run(command, &daemon_dir, globals),
         Some(ServiceManager::ServiceControlManager { .. }) => return windows_services::run(command, globals),
         None => {
             let unsupported = Unsupported { what: "running as a service here (no systemd)" };

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use nightkeep_engine::progress::Stop;
+use nightkeep_platform::event_log::Event as Told;
+use nightkeep_wire::PlanId;
 use nightkeep_wire::control::{Answer, Event, Link, Op, Reply, StatusSnapshot};
 use nightkeep_wire::desired::{AppliedPlan, DesiredState};
 use nightkeep_wire::progress::JobProgress;
@@ -26,6 +28,7 @@ use super::core::{Core, Effect};
 use super::shared::{self, SharedIdentity, SharedOutbox};
 use super::{Agent, IDENTITY_LOOK, asked_to_end, orders, snapshot};
 use crate::clock::{Clock as _, HostClock};
+use crate::events;
 use crate::files;
 use crate::identity::Identity;
 use crate::job::{self, Allowed, Watch};
@@ -165,9 +168,18 @@ impl<'a> Driver<'a> {
     fn take_desired(&mut self, desired: DesiredState) {
         self.core.has_vault = shared::lock(&self.identity).has_vault();
         tracing::debug!(version = desired.version, plans = desired.plans.len(), "Desired state");
+        let revoked: Vec<String> = self
+            .core
+            .plans()
+            .iter()
+            .map(|applied| &applied.plan)
+            .filter(|plan| desired.plans.iter().all(|applied| applied.plan.id != plan.id))
+            .map(|plan| plan.name.clone())
+            .collect();
         let now = self.clock.now();
         let mut effects = self.look_at_commands(&desired.plans, now);
         effects.extend(self.core.desired(desired, now));
+        revoked.iter().for_each(|name| events::tell(Told::PlanRevoked, name));
         self.commit(effects);
         self.publish_status();
     }
@@ -188,6 +200,9 @@ impl<'a> Driver<'a> {
             match effect {
                 Effect::Report(body) => {
                     self.tell_of_end(&body);
+                    if let Some((event, text)) = events::of_report(&body, |plan| self.name_of(plan)) {
+                        events::tell(event, &text);
+                    }
                     self.unrecorded.push_back((now, body));
                 }
                 Effect::Run { .. } | Effect::PostCommand { .. } | Effect::Stop(_) | Effect::Leave => {
@@ -256,11 +271,16 @@ impl<'a> Driver<'a> {
         let _ = self.agent.events.send(Event::Progress(progress));
     }
 
+    /// A plan by name; one that is applied no more by its id.
+    fn name_of(&self, plan: PlanId) -> String {
+        self.core.plan(plan).map_or_else(|| plan.to_string(), |applied| applied.plan.name.clone())
+    }
+
     /// Subscribers hear how a job ended.
     fn tell_of_end(&self, body: &ReportBody) {
         let ReportBody::JobFinished(result) = body else { return };
         let message = super::words::of_result(result);
-        tracing::info!(job = %result.job, outcome = ?result.outcome, summary = message, "Backup ended");
+        tracing::debug!(job = %result.job, outcome = ?result.outcome, summary = message, "Backup ended");
         let (job, plan, outcome) = (result.job, result.plan, result.outcome);
         let recovery_point = result.recovery_point.clone();
         let _ = self.agent.events.send(Event::Finished { job, plan, outcome, recovery_point, message });

@@ -18,13 +18,14 @@ mod sensor;
 mod shared;
 mod snapshot;
 mod state;
-mod words;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use nightkeep_platform::event_log::Event as Told;
 use nightkeep_platform::service;
 use nightkeep_wire::control::{Answer, ControlErrorCode, Op, Reply};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -33,6 +34,7 @@ use self::control::{Desk, Order};
 use self::driver::{Driver, End};
 use crate::clock::{Clock as _, HostClock};
 use crate::config::Config;
+use crate::events;
 use crate::facts;
 use crate::files::FileError;
 use crate::identity::Identity;
@@ -112,10 +114,14 @@ async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>)
     if let Err(error) = service::notify_ready() {
         tracing::debug!(%error, "The service manager was not told");
     }
-    let journal = Arc::new(Keeper::new(config.machine_root(), &config.jobs));
+    events::tell(Told::ServiceStarted, &format!("version {}", facts::AGENT_VERSION));
+    let journal = Arc::new(Keeper::new(config.machine_root(), places.journals(), &config.jobs));
     let mut agent = Agent { places: Arc::new(places), config: Arc::new(config), journal, inbox, events, asked };
     let ended = agent.live().await;
     server.abort();
+    if ended.is_ok() {
+        events::tell(Told::ServiceStopped, "it was asked to");
+    }
     let _ = service::notify_stopping();
     let _ = std::fs::remove_file(agent.places.control());
     ended

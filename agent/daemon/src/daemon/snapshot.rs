@@ -1,6 +1,7 @@
 //! The machine as its daemon sees it: the same rules as on the host, on what this machine remembers.
 
 use chrono::{DateTime, Utc};
+use nightkeep_platform::privacy;
 use nightkeep_rules::status::{Agent, Facts, Pause, PlanFacts, Running, judge};
 use nightkeep_rules::thresholds::Thresholds;
 use nightkeep_wire::control::{Link, PlanStatus, StatusSnapshot};
@@ -59,6 +60,7 @@ pub(crate) fn of(core: &Core, around: Surroundings, now: DateTime<Utc>) -> Statu
         paused_until: core.state.paused_until(now),
         reports_waiting: around.reports_waiting,
         scan: around.scan,
+        warnings: warnings(),
     }
 }
 
@@ -80,7 +82,13 @@ pub(crate) fn not_enrolled(facts: &MachineFacts, now: DateTime<Utc>) -> StatusSn
         paused_until: None,
         reports_waiting: 0,
         scan: None,
+        warnings: warnings(),
     }
+}
+
+/// Asked anew every time: a person may allow it, or take it back, at any moment.
+fn warnings() -> Vec<String> {
+    privacy::warning(privacy::disk_access()).into_iter().map(str::to_owned).collect()
 }
 
 fn plan_facts<'a>(
@@ -108,10 +116,12 @@ fn plan_facts<'a>(
 }
 
 fn plan_status(core: &Core, applied: &AppliedPlan, now: DateTime<Utc>) -> PlanStatus {
+    let memory = core.state.plans.get(&applied.plan.id);
     PlanStatus {
         id: applied.plan.id,
         name: applied.plan.name.clone(),
-        last: core.state.plans.get(&applied.plan.id).and_then(|memory| memory.last()),
+        last: memory.and_then(|memory| memory.last()),
+        newest_point: memory.and_then(|memory| memory.newest_point()),
         next_start: core.next_start(applied, now),
         held: core.held(applied, now),
         problem: core.refusal(applied),

@@ -133,6 +133,8 @@ impl Picked {
     fn everything(&mut self) {
         self.entire = true;
         self.roots = vec![Vec::new()];
+        // What is seen elsewhere too is backed up there.
+        self.skip.extend(nightkeep_platform::mounts::SEEN_ELSEWHERE.iter().map(PathBuf::from));
     }
 
     fn rule(&mut self, rule: &PolicyRule, machine_root: &Path) -> Result<(), ItemsError> {

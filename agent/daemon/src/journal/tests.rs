@@ -30,10 +30,15 @@ fn jobs() -> Jobs {
     Jobs { journal_overlook: filesystem::hidden_processes().overlook, ..Jobs::default() }
 }
 
+/// Linux needs none.
+fn memory() -> std::path::PathBuf {
+    "/nonexistent".into()
+}
+
 impl Kept {
     fn new() -> Self {
         let filesystem = Filesystem::tmpfs().unwrap();
-        let keeper = Keeper::new(filesystem.path().to_path_buf(), &jobs());
+        let keeper = Keeper::new(filesystem.path().to_path_buf(), memory(), &jobs());
         Self { filesystem, keeper, plan: PlanId::from_uuid(Uuid::now_v7()) }
     }
 
@@ -98,7 +103,7 @@ fn a_run_that_ends_without_a_point_leaves_the_base_where_it_was() {
 fn scenario_23_a_restarted_agent_and_a_journal_that_ended_look_at_everything() {
     let kept = Kept::new();
     let _ = kept.run(0, &[]);
-    let restarted = Keeper::new(kept.filesystem.path().to_path_buf(), &jobs());
+    let restarted = Keeper::new(kept.filesystem.path().to_path_buf(), memory(), &jobs());
     assert!(restarted.begin(kept.plan, kept.source(&[]), at(1)).changed.is_none());
     assert_eq!(kept.run(1, &[]), Ok(()));
     // Its descriptor is closed with the last one who holds it; the collector lets go of it by itself.
@@ -123,7 +128,7 @@ fn everything_is_looked_at_once_a_week_and_when_the_clock_was_set_back() {
 #[test]
 fn switched_off_it_is_off_and_says_so() {
     let kept = Kept::new();
-    let off = Keeper::new(kept.filesystem.path().to_path_buf(), &Jobs { journal: false, ..jobs() });
+    let off = Keeper::new(kept.filesystem.path().to_path_buf(), memory(), &Jobs { journal: false, ..jobs() });
     let begun = off.begin(kept.plan, kept.source(&[]), at(0));
     let how = off.finish(&begun, PointId([0; 16]));
     assert_eq!(how, How::Full { reason: "the journal is switched off in the configuration".to_owned() });

@@ -157,11 +157,12 @@ type Prepared = (PreparedBlock, Permit);
 
 fn run_threads<'a>(
     shared: &'a Shared<'a>,
-    walk: Walk,
+    mut walk: Walk,
     parents: &'a Parents,
     workers: usize,
     uploads: usize,
 ) -> Result<Ended<'a>, BackupError> {
+    walk.read_ahead();
     let links = Links::default();
     let batches_ahead = shared.options.memory.batches_ahead();
     let mut catalogue = CatalogueStage::new(shared, parents)?;

@@ -19,7 +19,15 @@ fn utc() -> FixedOffset {
 fn plan(n: u128, name: &str) -> PlanStatus {
     let last = LastRun { finished: at(-1), outcome: Outcome::Ok, recovery_point: None, message: String::new() };
     let id = PlanId::from_uuid(Uuid::from_u128(n));
-    PlanStatus { id, name: name.to_owned(), last: Some(last), next_start: Some(at(23)), held: None, problem: None }
+    PlanStatus {
+        id,
+        name: name.to_owned(),
+        last: Some(last),
+        newest_point: None,
+        next_start: Some(at(23)),
+        held: None,
+        problem: None,
+    }
 }
 
 fn status(bucket: Bucket) -> StatusSnapshot {
@@ -39,6 +47,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
         paused_until: None,
         reports_waiting: 0,
         scan: None,
+        warnings: Vec::new(),
     }
 }
 

@@ -107,7 +107,7 @@ impl Journal {
             dead: None,
             moved: false,
         };
-        let instance = instance().map_err(failed("get a random number"))?;
+        let instance = super::random_instance().map_err(failed("get a random number"))?;
         Ok(Self { queue, state: Mutex::new(state), instance, options })
     }
 
@@ -246,11 +246,4 @@ impl State {
         changes.files.extend(open);
         Ok(changes)
     }
-}
-
-/// Tells this journal from any other, on any boot.
-fn instance() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
 }

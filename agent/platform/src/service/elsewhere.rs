@@ -10,11 +10,6 @@ pub(super) fn supervise(_name: &str, _body: ServiceBody) -> io::Result<bool> {
     Ok(false)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the facade asks every platform")]
-pub(super) fn tell_failure(_name: &str, _text: &str) -> io::Result<()> {
-    Ok(())
-}
-
 pub(super) fn install(_definition: &Definition<'_>) -> io::Result<Vec<String>> {
     Err(not_here())
 }

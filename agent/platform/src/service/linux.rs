@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
 use super::ServiceManager;
-pub(super) use super::elsewhere::{install, start, state, stop, supervise, tell_failure, uninstall};
+pub(super) use super::elsewhere::{install, start, state, stop, supervise, uninstall};
 
 pub(super) fn manager() -> Option<ServiceManager> {
     let booted = Path::new("/run/systemd/system").is_dir();

@@ -5,7 +5,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::ptr::{null, null_mut};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,12 +21,9 @@ use windows_sys::Win32::Foundation::{
     ERROR_FAILED_SERVICE_CONTROLLER_CONNECT, ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DATABASE_LOCKED,
     ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE,
 };
-use windows_sys::Win32::System::EventLog::{
-    DeregisterEventSource, EVENTLOG_ERROR_TYPE, RegisterEventSourceW, ReportEventW,
-};
 
 use super::{Definition, ServiceBody, ServiceManager, ServiceState};
-use crate::nt::{check_bool, wide};
+use crate::event_log;
 
 /// A service that failed is started again after this, three times in a row.
 const RESTART_AFTER: Duration = Duration::from_secs(60);
@@ -37,8 +33,6 @@ const FAILURES_FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 const STOP_HINT: Duration = Duration::from_secs(45);
 /// How long to wait for a start or an end before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// The number of the event; never to be changed.
-const CANNOT_GO_ON: u32 = 1040;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What the manager's thread shall run; taken by it once.
@@ -66,23 +60,6 @@ pub(super) fn supervise(name: &str, body: ServiceBody) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if code_of(&error) == Some(ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) => Ok(false),
         Err(error) => Err(to_io(error)),
-    }
-}
-
-#[expect(unsafe_code, reason = "the standard library knows no event log")]
-pub(super) fn tell_failure(name: &str, text: &str) -> io::Result<()> {
-    let (source, text) = (wide(name), wide(text));
-    let texts = [text.as_ptr()];
-    // SAFETY: both texts end with a zero and live until the calls return; the log is closed by whom it was opened.
-    unsafe {
-        let log = RegisterEventSourceW(null(), source.as_ptr());
-        if log.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        let (kind, sid, data) = (EVENTLOG_ERROR_TYPE, null_mut(), null());
-        let told = check_bool(ReportEventW(log, kind, 0, CANNOT_GO_ON, sid, 1, 0, texts.as_ptr(), data));
-        DeregisterEventSource(log);
-        told
     }
 }
 
@@ -165,14 +142,17 @@ pub(super) fn install(definition: &Definition<'_>) -> io::Result<Vec<String>> {
         ("have an identity of its own", service.set_config_service_sid_info(ServiceSidType::Unrestricted)),
         ("end in order when the system shuts down", service.set_preshutdown_timeout(STOP_HINT)),
     ];
-    let refused = finer.into_iter().filter_map(|(what, result)| Some((what, result.err()?)));
-    Ok(refused.map(|(what, error)| format!("{what}: {}", to_io(error))).collect())
+    let finer = finer.into_iter().map(|(what, result)| (what, result.map_err(to_io)));
+    let words = ("show its events in words", event_log::register(definition.name, definition.program));
+    let refused = finer.chain([words]).filter_map(|(what, result)| Some((what, result.err()?)));
+    Ok(refused.map(|(what, error)| format!("{what}: {error}")).collect())
 }
 
 pub(super) fn uninstall(name: &str) -> io::Result<()> {
     let access = ServiceAccess::QUERY_STATUS | ServiceAccess::STOP | ServiceAccess::DELETE;
     let Some(service) = open(name, access)? else { return Ok(()) };
     stop(name)?;
+    event_log::unregister(name)?;
     match service.delete() {
         Err(error) if code_of(&error) != Some(ERROR_SERVICE_MARKED_FOR_DELETE) => Err(to_io(error)),
         Ok(()) | Err(_) => Ok(()),

@@ -50,7 +50,7 @@ pub(crate) fn hidden_processes() -> JournalOptions {
     };
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let names = processes.filter(hidden).filter_map(|process| std::fs::read_to_string(process.join("comm")).ok());
-    JournalOptions { overlook: names.map(|name| name.trim_end().to_owned()).collect() }
+    JournalOptions { overlook: names.map(|name| name.trim_end().to_owned()).collect(), memory: None }
 }
 
 /// Mounts something somewhere.

@@ -52,6 +52,9 @@ pub struct StatusSnapshot {
     /// since the daemon started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<String>,
+    /// What keeps backups from being whole, and what to do about it; a line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Link to the host.
@@ -89,6 +92,9 @@ pub struct PlanStatus {
     /// The last run that ended.
     #[serde(default)]
     pub last: Option<LastRun>,
+    /// Start of the run that made its newest recovery point, which need not be the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_point: Option<DateTime<Utc>>,
     /// The real minute of the next start.
     #[serde(default)]
     pub next_start: Option<DateTime<Utc>>,

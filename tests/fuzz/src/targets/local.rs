@@ -8,6 +8,7 @@ mod agent_config;
 mod frame;
 
 use frame::{HEADER_BYTES, Header};
+use nightkeep_platform::journal::usn::{self, Batch, JournalState, Record, directories_of_names};
 use nightkeep_wire::IncarnationId;
 use uuid::Uuid;
 
@@ -36,4 +37,29 @@ pub(super) fn config(bytes: &[u8]) -> bool {
 pub(super) fn config_seeds() -> Vec<Vec<u8>> {
     let text = "state_dir = \"/var/lib/nightkeep\"\nlog_level = \"info\"\n[jobs]\nworkers = 2\n[link]\nretry_seconds_max = 60\n";
     vec![text.as_bytes().to_vec(), Vec::new()]
+}
+
+/// What Windows tells of its change journals: a batch of records, a journal's state, a file's names.
+pub(super) fn usn(bytes: &[u8]) -> bool {
+    let batch = Batch::read(bytes);
+    if let Ok(batch) = &batch {
+        // What one form can say is read back as it was.
+        let again = Batch::read(&usn::write::batch(batch.next, 3, &batch.records));
+        assert_eq!(again.as_ref(), Ok(batch));
+        let _ = batch.follows(0);
+    }
+    let _ = JournalState::read(bytes);
+    directories_of_names(bytes).is_ok() || batch.is_ok()
+}
+
+pub(super) fn usn_seeds() -> Vec<Vec<u8>> {
+    let record = |number, directory| Record {
+        file: 2 << 48 | 266,
+        parent: 5 << 48 | 5,
+        number,
+        reason: usn::REASON_RENAME_NEW_NAME | usn::REASON_CLOSE,
+        directory,
+    };
+    let records = [record(256, false), record(336, true)];
+    vec![usn::write::batch(416, 2, &records), usn::write::batch(416, 3, &records), usn::write::names(&[5, 77])]
 }

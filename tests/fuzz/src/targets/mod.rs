@@ -51,4 +51,5 @@ pub const TARGETS: &[Target] = &[
     plain("control-line", wire::control, wire::control_seeds),
     plain("outbox", local::outbox, local::outbox_seeds),
     plain("agent-config", local::config, local::config_seeds),
+    plain("usn", local::usn, local::usn_seeds),
 ];

@@ -58,7 +58,9 @@ pub(super) fn of(dialect: Dialect, status: &StatusSnapshot) -> Said {
         Dialect::Checkmk => {
             let age = last_success(status).map(|at| (status.at - at).num_seconds().max(0));
             let figures = age.map_or_else(|| "-".to_owned(), |age| format!("age={age}"));
-            // The state is in the line; a local check that exits with another code than 0 is thought broken.
+            // The state is in the line; a local check that exits with another code than 0 is thought broken. A backslash
+            // before an n would begin a new line, as in a path of Windows.
+            let summary = summary.replace('\\', "/");
             Said { text: format!("{} \"Nightkeep Backup\" {figures} {summary}", level.code()), code: 0 }
         }
         Dialect::Prometheus => Said { text: prometheus(status, level), code: 0 },
@@ -75,7 +77,9 @@ pub(super) fn unknown(dialect: Dialect, problem: &str) -> Said {
     let level = Level::Unknown;
     let summary = format!("UNKNOWN: {problem}");
     match dialect {
-        Dialect::Checkmk => Said { text: format!("3 \"Nightkeep Backup\" - {summary}"), code: 0 },
+        Dialect::Checkmk => {
+            Said { text: format!("3 \"Nightkeep Backup\" - {}", summary.replace('\\', "/")), code: 0 }
+        }
         Dialect::Prometheus => Said { text: "# HELP nightkeep_agent_up Whether the agent answers.\n# TYPE nightkeep_agent_up gauge\nnightkeep_agent_up 0\n".to_owned(), code: 0 },
         Dialect::Nagios | Dialect::Text | Dialect::Json => Said { text: summary, code: level.code() },
         Dialect::Datto | Dialect::Ninja | Dialect::Nsight | Dialect::Automate | Dialect::Tactical => {
@@ -135,9 +139,9 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Of the plan that is worst off. A run that failed made no point, but the one before it counts on.
 fn last_success(status: &StatusSnapshot) -> Option<DateTime<Utc>> {
-    let good = status.plans.iter().filter_map(|plan| plan.last.as_ref());
-    good.filter(|last| last.recovery_point.is_some()).map(|last| last.finished).max()
+    status.plans.iter().filter_map(|plan| plan.newest_point).min()
 }
 
 fn prometheus(status: &StatusSnapshot, level: Level) -> String {
@@ -158,6 +162,11 @@ fn prometheus(status: &StatusSnapshot, level: Level) -> String {
         "nightkeep_backup_last_finished_timestamp_seconds",
         "When the last run ended.",
         runs().map(|(labels, last)| (labels, last.finished.timestamp().to_string())).collect(),
+    );
+    metric(
+        "nightkeep_backup_last_success_timestamp_seconds",
+        "Start of the run that made the newest recovery point.",
+        plans().filter_map(|(labels, plan)| Some((labels, plan.newest_point?.timestamp().to_string()))).collect(),
     );
     metric(
         "nightkeep_backup_last_result",

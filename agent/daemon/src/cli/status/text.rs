@@ -12,6 +12,9 @@ pub(super) fn of(status: &StatusSnapshot) -> String {
     if !status.reason.is_empty() {
         let _ = write!(text, "\n  {}", status.reason);
     }
+    for warning in &status.warnings {
+        let _ = write!(text, "\n  warning: {warning}");
+    }
     for overlay in &status.overlays {
         let _ = write!(text, "\n  {}", overlay_text(overlay));
     }

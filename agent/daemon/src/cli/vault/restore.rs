@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use nightkeep_engine::restore::{self, RestoreOptions, RunError};
+use nightkeep_engine::restore::{self, RestoreOptions, RestoreReport, RunError};
+use nightkeep_platform::event_log::Event;
 use nightkeep_vault::vault::{Health, Judge};
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::vault_args::RestoreArgs;
+use crate::events;
 
 #[derive(Serialize)]
 struct Document {
@@ -46,6 +48,7 @@ pub(super) fn run(args: &RestoreArgs, globals: &Globals) -> anyhow::Result<Exit>
     let (watcher, stop) = (Watcher::new(json), stop_on_signal());
     let outcome = restore::run(&vault, &point, &options, &watcher, &stop);
     watcher.finish();
+    tell(&outcome, &point.id.to_string(), &args.target);
     let report = outcome.map_err(explain)?;
     let seconds = began.elapsed().as_secs_f64();
     if json {
@@ -76,6 +79,22 @@ pub(super) fn run(args: &RestoreArgs, globals: &Globals) -> anyhow::Result<Exit>
         }
     }
     Ok(if report.finding_count > 0 { Exit::Partial } else { Exit::Done })
+}
+
+/// An administrator sees in the system's log that something was restored, and where.
+fn tell(outcome: &Result<RestoreReport, RunError>, point: &str, target: &std::path::Path) {
+    let what = format!("recovery point {point} into {}", target.display());
+    match outcome {
+        Ok(report) if report.finding_count == 0 => {
+            let text = format!("{what}: {} files, {}", text::count(report.files), text::bytes(report.bytes));
+            events::tell_system(Event::RestoreDone, &text);
+        }
+        Ok(report) => {
+            let text = format!("{what}: {} files or attributes could not be restored", report.finding_count);
+            events::tell_system(Event::RestorePartial, &text);
+        }
+        Err(error) => events::tell_system(Event::RestoreFailed, &format!("{what}: {error}")),
+    }
 }
 
 fn explain(error: RunError) -> anyhow::Error {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nightkeep_platform::event_log::Event;
 use nightkeep_wire::control::Link;
 use nightkeep_wire::report::ReportBody;
 use tokio::task::JoinHandle;
@@ -10,6 +11,7 @@ use super::{Driver, End};
 use crate::clock::Clock as _;
 use crate::daemon::core::Effect;
 use crate::daemon::shared;
+use crate::events;
 use crate::files;
 use crate::identity::Identity;
 use crate::job::Job;
@@ -77,6 +79,6 @@ impl Driver<'_> {
         for path in [places.desired(), places.jobs(), places.outbox()] {
             shared::log_failure("The state could not be removed", files::remove(&path));
         }
-        tracing::info!("This machine has left its host");
+        events::tell(Event::Unenrolled, "identity and plans were removed");
     }
 }

@@ -21,7 +21,7 @@ impl Driver<'_> {
         let watch = Arc::new(Watch::new(job.clone()));
         let stop = Stop::new();
         let run = self.run_of(job, plan, watch.clone(), stop.clone());
-        tracing::info!(job = %run.job.id, plan = run.plan.plan.name, cause = ?run.job.cause, "Backup started");
+        tracing::debug!(job = %run.job.id, plan = run.plan.plan.name, cause = ?run.job.cause, "Backup started");
         let (results, failed) = (self.results.0.clone(), self.results.0.clone());
         let (job, now) = (run.job.clone(), self.clock.now());
         let thread = std::thread::Builder::new().name("job".to_owned()).spawn(move || {

@@ -34,6 +34,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
             id: Plan::DEFAULT_ID,
             name: "A \"plan\"".to_owned(),
             last: Some(last),
+            newest_point: Some(at(10)),
             next_start: Some(at(34)),
             held: None,
             problem: None,
@@ -42,6 +43,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
         paused_until: None,
         reports_waiting: 0,
         scan: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -80,6 +82,24 @@ fn lines_have_the_form_their_readers_expect() {
     assert_eq!(of(Dialect::Datto), "<-Start Result->\nSTATUS=CRITICAL: Error, why | so\n<-End Result->");
     assert_eq!(of(Dialect::Automate), "Status=CRITICAL\nCRITICAL: Error, why | so");
     assert!(of(Dialect::Prometheus).contains("nightkeep_backup_last_result{plan=\"A \\\"plan\\\"\"} 0\n"));
+}
+
+#[test]
+fn after_a_failed_run_the_age_of_the_newest_point_is_still_told() {
+    let mut failed = status(Bucket::Error);
+    let last = failed.plans[0].last.as_mut().unwrap();
+    (last.finished, last.outcome, last.recovery_point) = (at(11), Outcome::Error, None);
+    assert!(of(Dialect::Nagios, &failed).text.ends_with("| 'age'=7200s;;;0;"));
+    assert!(of(Dialect::Checkmk, &failed).text.contains("age=7200 "));
+    let newest = "nightkeep_backup_last_success_timestamp_seconds{plan=\"A \\\"plan\\\"\"} 36000\n";
+    assert!(of(Dialect::Prometheus, &failed).text.contains(newest));
+}
+
+#[test]
+fn a_path_of_windows_does_not_break_a_checkmk_line() {
+    let lost = StatusSnapshot { reason: r"C:\new is gone".to_owned(), ..status(Bucket::Error) };
+    assert_eq!(of(Dialect::Checkmk, &lost).text, "2 \"Nightkeep Backup\" age=7200 CRITICAL: Error, C:/new is gone");
+    assert!(unknown(Dialect::Checkmk, r"C:\new").text.ends_with("UNKNOWN: C:/new"));
 }
 
 #[test]

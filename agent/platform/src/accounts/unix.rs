@@ -1,4 +1,5 @@
-//! Linux: `/etc/passwd` and `/etc/group`, `name:password:number:...` a line.
+//! Linux and macOS: `/etc/passwd` and `/etc/group`, `name:password:number:...` a line. Those of macOS hold its own accounts;
+//! people are in a directory service there, and so have numbers only.
 
 use super::Accounts;
 
