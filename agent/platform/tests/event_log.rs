@@ -44,7 +44,7 @@ fn the_table_has_a_text_for_every_number_in_rising_order() {
         assert_eq!((number(block), number(block + 4)), (event.id(), event.id()));
         let entry = number(block + 8) as usize;
         let (length, flags) = (usize::from(half(entry)), half(entry + 2));
-        assert!(entry % 4 == 0 && length % 4 == 0 && flags == 1);
+        assert!(entry.is_multiple_of(4) && length.is_multiple_of(4) && flags == 1);
         let units: Vec<u16> = (entry + 4..entry + length).step_by(2).map(half).collect();
         let text = String::from_utf16(&units).unwrap();
         assert_eq!(text.trim_end_matches('\0'), format!("{}: %1\r\n", event.title()));

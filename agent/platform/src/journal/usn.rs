@@ -107,7 +107,7 @@ impl Batch {
         while at < bytes.len() {
             let length = Fields(bytes).u32(at)? as usize;
             let end = at.checked_add(length).filter(|end| *end <= bytes.len()).ok_or(UsnError::Cut { at })?;
-            if length == 0 || length % ALIGNMENT != 0 {
+            if length == 0 || !length.is_multiple_of(ALIGNMENT) {
                 return Err(UsnError::Length { at, length });
             }
             records.push(Record::read(&bytes[at..end]).map_err(|error| error.after(at))?);
