@@ -14,6 +14,9 @@ use simulated::{Disk, ROOT, Simulated};
 
 const DEVICE: u64 = 9;
 
+/// Something that happens on a disk.
+type Act = fn(&mut Disk);
+
 /// A memory as an earlier start of the system left it, of a journal that was empty then.
 fn remembered(devices: &[u64]) -> Memory {
     let mut memory = Memory::new("before");
@@ -176,7 +179,7 @@ fn without_the_records_since_the_systems_start_nothing_is_vouched_for() {
 /// Each ends the trust in a volume, and with the last volume the journal.
 #[test]
 fn scenario_23_a_journal_that_wrapped_or_was_made_anew_or_is_damaged_vouches_for_nothing() {
-    let ends: [(&str, fn(&mut Disk)); 5] = [
+    let ends: [(&str, Act); 5] = [
         ("more changed at once", |disk| {
             disk.kept = 2;
             (0..3).for_each(|at| _ = disk.create(ROOT, &at.to_string(), false));
