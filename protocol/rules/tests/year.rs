@@ -100,7 +100,7 @@ impl Year {
     }
 
     fn judge(&self) -> String {
-        let mut all = 0;
+        let (mut all, mut punctual) = (0, 0);
         for (index, (plan, rule)) in self.plans.iter().enumerate() {
             // Plans are applied at the begin: what is due then is nobody's.
             let due = occurrences(rule, self.zone, self.from + Duration::minutes(1), self.until);
@@ -112,14 +112,15 @@ impl Year {
                 CatchUp::WhenPossible => self.nothing_is_left_undone(index, &due),
                 CatchUp::Never => self.never_starts_late(index),
             }
-            self.an_idle_machine_starts_in_the_very_second(index, &due);
+            punctual += self.an_idle_machine_starts_in_the_very_second(index, &due);
         }
+        assert!(punctual > 200, "{}: only {punctual} punctual starts judged", self.name);
         let late = self.machine.starts.iter().filter(|start| start.truth > start.occurrence + SLACK).count();
         let Machine { starts, ups, clock_changes, .. } = &self.machine;
         assert!(starts.len() > 300 && late > 20 && *clock_changes > 10, "{}: a dull year", self.name);
         let (starts, ups) = (starts.len(), ups.len());
         format!(
-            "{all} occurrences, {starts} runs, {late} of them hours late, up {ups} times, clock put {clock_changes} times"
+            "{all} occurrences, {starts} runs, {punctual} of them judged to the second, {late} hours late, up {ups} times, clock put {clock_changes} times"
         )
     }
 
@@ -167,7 +168,10 @@ impl Year {
                     let over = start.ended.is_some_and(|ended| ended <= *latest);
                     let since = start.truth < until && (start.truth >= *latest || !over);
                     // Within an hour a clock is as right as clocks are.
-                    let early = start.occurrence == *latest && start.truth > *latest - Duration::hours(1);
+                    let near = start.truth > *latest - Duration::hours(1);
+                    // A clock that was wrong from the start until past the occurrence lets nobody know that it was early.
+                    let hidden = self.machine.wrong.iter().any(|w| w.contains(start.truth) && w.contains(*latest));
+                    let early = start.occurrence == *latest && (near || hidden);
                     let whole = start.outcome != Some(Outcome::Interrupted) || start.ended >= Some(until);
                     whole && (since || early)
                 };
@@ -200,7 +204,7 @@ impl Year {
     }
 
     /// Up since before, nothing running or waiting: the start is at occurrence plus delay.
-    fn an_idle_machine_starts_in_the_very_second(&self, plan: usize, due: &[DateTime<Utc>]) {
+    fn an_idle_machine_starts_in_the_very_second(&self, plan: usize, due: &[DateTime<Utc>]) -> usize {
         let (delay, mut judged) = (self.machine.delays[plan], 0);
         let stretches = self.machine.right_stretches();
         for occurrence in due {
@@ -217,6 +221,6 @@ impl Year {
             assert!(punctual, "{}: {occurrence} of plan {plan} did not start at {planned}", self.name);
             judged += 1;
         }
-        assert!(judged > 20, "{}: only {judged} punctual starts of plan {plan} judged", self.name);
+        judged
     }
 }

@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The circumstances, kept up to date for as long as anybody listens. The first look is taken before this returns.
 pub(super) fn listen() -> watch::Receiver<Conditions> {
     let (told, heard) = watch::channel(Conditions::default());
-    let (first, looked) = std::sync::mpsc::channel();
+    let (first, looked) = std::sync::mpsc::channel::<()>();
     let looking = std::thread::Builder::new().name("sensor".to_owned()).spawn(move || {
         let mut first = Some(first);
         while !told.is_closed() {

@@ -69,8 +69,8 @@ pub fn redated(run: RunRecord, before: DateTime<Utc>, now: DateTime<Utc>) -> Run
     RunRecord {
         started: earlier(run.started),
         ended: run.ended.map(|(at, outcome)| (earlier(at), outcome)),
-        // The scheduled times that are still to come are to be served when they come.
-        occurrence: run.occurrence.filter(|at| *at <= now),
+        // A scheduled time that was still to come when it really ran is to be served by itself.
+        occurrence: run.occurrence.filter(|at| *at <= earlier(run.started) + CLOCK_TOLERANCE),
     }
 }
 
@@ -112,7 +112,12 @@ pub fn next_action(
     let due = timetable.latest(now).filter(|occurrence| *occurrence > history.applied_at);
     let start = due.and_then(|occurrence| start_of(occurrence, plan, delay, history, now).map(|at| (occurrence, at)));
     match start {
-        Some((occurrence, at)) => at_or_later(occurrence, at, delay, history, now),
+        Some((occurrence, at)) if at <= now => start_now(occurrence, delay, history, now),
+        // Another try of this one, unless the next one comes first.
+        Some((occurrence, at)) => match upcoming(timetable, delay, history, now) {
+            next @ NextAction::WaitUntil { start, .. } if start < at => next,
+            _ => NextAction::WaitUntil { start: at, occurrence },
+        },
         None => upcoming(timetable, delay, history, now),
     }
 }
@@ -188,16 +193,7 @@ fn latest_start(schedule: &Schedule) -> Option<Duration> {
     }
 }
 
-fn at_or_later(
-    occurrence: DateTime<Utc>,
-    at: DateTime<Utc>,
-    delay: Duration,
-    history: &StartHistory,
-    now: DateTime<Utc>,
-) -> NextAction {
-    if now < at {
-        return NextAction::WaitUntil { start: at, occurrence };
-    }
+fn start_now(occurrence: DateTime<Utc>, delay: Duration, history: &StartHistory, now: DateTime<Utc>) -> NextAction {
     let first = serving(occurrence, &history.runs).is_empty();
     let cause = if first && now <= occurrence + delay + PUNCTUAL { Cause::Schedule } else { Cause::CatchUp };
     NextAction::Start { occurrence, cause }

@@ -70,7 +70,7 @@ pub(crate) struct Machine {
     epoch: usize,
     pub(crate) starts: Vec<Start>,
     pub(crate) ups: Vec<Span>,
-    wrong: Vec<Span>,
+    pub(crate) wrong: Vec<Span>,
     pub(crate) clock_changes: usize,
 }
 
