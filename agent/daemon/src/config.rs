@@ -61,13 +61,14 @@ pub(crate) struct Link {
     pub(crate) connect_timeout_seconds: u64,
     /// Longest pause in seconds between two tries to reach a host that is away. Default: 60.
     pub(crate) retry_seconds_max: u64,
-    /// Seconds a running backup goes on trying to reach its storage before it fails. Default: 900.
-    pub(crate) storage_patience_seconds: u64,
+    /// Seconds a running backup goes on trying to reach its storage before it fails. Default: what the plan says in
+    /// `reattempts`, tries times interval, as the plan ships 900.
+    pub(crate) storage_patience_seconds: Option<u64>,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { connect_timeout_seconds: 15, retry_seconds_max: 60, storage_patience_seconds: 900 }
+        Self { connect_timeout_seconds: 15, retry_seconds_max: 60, storage_patience_seconds: None }
     }
 }
 

@@ -91,6 +91,11 @@ impl Places {
         self.state.join("desired.json")
     }
 
+    /// The commands that plans may run on this machine, beside the configuration.
+    pub(crate) fn commands_file(&self) -> PathBuf {
+        self.config_file.with_file_name("commands.toml")
+    }
+
     /// What is kept of vaults, one folder for each.
     pub(crate) fn cache(&self) -> PathBuf {
         self.state.join("cache")

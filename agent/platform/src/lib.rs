@@ -6,6 +6,10 @@
 //! never by a silent imitation.
 
 pub mod accounts;
+pub mod awake;
+#[cfg(target_os = "linux")]
+mod bus;
+pub mod child;
 pub mod event_log;
 pub mod files;
 pub mod host;
@@ -14,6 +18,7 @@ pub mod journal;
 pub mod memory;
 pub mod mounts;
 pub mod names;
+pub mod network;
 #[cfg(windows)]
 mod nt;
 pub mod paths;
@@ -23,6 +28,7 @@ pub mod process;
 pub mod restore;
 pub mod secret_file;
 pub mod service;
+pub mod trusted;
 pub mod xattrs;
 
 /// This operating system has no such facility, or this build does not use it yet.

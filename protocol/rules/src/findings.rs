@@ -13,7 +13,11 @@ pub const UNREAD_RUNS_MAX: u32 = 3;
 /// file could not be read.
 pub fn colours(finding: &Finding, unread_runs: u32) -> bool {
     match finding.kind {
-        FindingKind::Unreadable | FindingKind::Shrunken | FindingKind::SnapshotFailed | FindingKind::Unknown => true,
+        FindingKind::Unreadable
+        | FindingKind::Shrunken
+        | FindingKind::SnapshotFailed
+        | FindingKind::CommandFailed
+        | FindingKind::Unknown => true,
         // Once a file is locked or half-written is everyday; for the third time it is missing from the backup.
         FindingKind::Locked | FindingKind::Changing => unread_runs >= UNREAD_RUNS_MAX,
         FindingKind::MetadataLost | FindingKind::Unsupported => false,

@@ -5,6 +5,7 @@
 
 pub mod findings;
 pub mod forecast;
+pub mod limits;
 pub mod retention;
 pub mod schedule;
 pub mod sets;

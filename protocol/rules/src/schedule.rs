@@ -8,7 +8,7 @@ mod missed;
 mod next;
 mod timetable;
 
-pub use delay::start_delay;
+pub use delay::{catch_up_delay, start_delay};
 pub use missed::{MissedOccurrence, missed_in_a_row, missed_occurrences};
-pub use next::{NextAction, RunRecord, StartHistory, next_action};
+pub use next::{NextAction, RunRecord, StartHistory, clock_was_put_back, next_action, redated};
 pub use timetable::{ScheduleError, Timetable};

@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, Duration, Utc};
 use nightkeep_rules::schedule::{
-    NextAction, RunRecord, StartHistory, Timetable, missed_in_a_row, missed_occurrences, next_action, start_delay,
+    NextAction, RunRecord, StartHistory, Timetable, catch_up_delay, missed_in_a_row, missed_occurrences, next_action,
+    redated, start_delay,
 };
 use nightkeep_rules::span::Span;
 use nightkeep_rules::thresholds::{MissedRule, Thresholds};
@@ -136,11 +137,9 @@ const DELAY: Duration = Duration::minutes(20);
 fn history(runs: &[(&str, Option<(&str, Outcome)>)]) -> StartHistory {
     StartHistory {
         applied_at: at("2026-11-01T00:00:00Z"),
-        runs: runs
-            .iter()
-            .map(|(started, ended)| RunRecord { started: at(started), ended: ended.map(|(t, o)| (at(t), o)) })
-            .collect(),
+        runs: runs.iter().map(|(started, ended)| RunRecord::of(at(started), ended.map(|(t, o)| (at(t), o)))).collect(),
         paused_until: None,
+        up_since: None,
     }
 }
 
@@ -178,6 +177,54 @@ fn a_machine_that_slept_through_many_occurrences_catches_up_once() {
     assert_eq!(action(&plan, &before, "2026-11-19T08:00:00Z"), start("2026-11-18T23:00:00Z", Cause::CatchUp));
     let after = history(&[("2026-11-19T08:00:00Z", Some(("2026-11-19T08:30:00Z", Outcome::Ok)))]);
     assert_eq!(action(&plan, &after, "2026-11-19T08:30:00Z"), wait("2026-11-19T23:20:00Z", "2026-11-19T23:00:00Z"));
+}
+
+#[test]
+fn a_machine_that_comes_up_after_the_time_waits_a_part_of_its_delay_and_one_that_was_up_does_not() {
+    let plan = daily();
+    let mut history = history(&[]);
+    history.up_since = Some(at("2026-11-19T08:00:00Z"));
+    let begin = "2026-11-19T08:03:20Z";
+    assert_eq!(action(&plan, &history, "2026-11-19T08:00:00Z"), wait(begin, "2026-11-18T23:00:00Z"));
+    assert_eq!(action(&plan, &history, begin), start("2026-11-18T23:00:00Z", Cause::CatchUp));
+    history.up_since = Some(at("2026-11-18T23:10:00Z"));
+    assert_eq!(action(&plan, &history, "2026-11-18T23:20:00Z"), start("2026-11-18T23:00:00Z", Cause::Schedule));
+    // Spread over the fleet, and never long.
+    assert_eq!(catch_up_delay(Duration::minutes(30)), Duration::minutes(5));
+    assert_eq!(catch_up_delay(Duration::hours(24)), Duration::minutes(10));
+    let delays: std::collections::BTreeSet<i64> =
+        (0..100).map(|n| catch_up_delay(start_delay(machine(n), plan.id, 1800)).num_seconds()).collect();
+    assert!(delays.len() > 60, "{} different delays of 100 machines", delays.len());
+}
+
+#[test]
+fn when_the_clock_is_put_back_a_run_of_the_wrong_future_does_not_serve_the_day_that_comes() {
+    let wrong = RunRecord::of(at("2026-11-21T23:20:00Z"), Some((at("2026-11-21T23:40:00Z"), Outcome::Ok)));
+    let wrong = RunRecord { occurrence: Some(at("2026-11-21T23:00:00Z")), ..wrong };
+    let mut history = history(&[]);
+    let before = at("2026-11-22T00:00:00Z");
+    history.runs = vec![redated(wrong, before, at("2026-11-19T12:00:00Z"))];
+    assert_eq!(history.runs[0].started, at("2026-11-19T11:20:00Z"), "when it really ran");
+    for day in ["2026-11-19", "2026-11-20", "2026-11-21"] {
+        let now = format!("{day}T23:20:00Z");
+        assert_eq!(action(&daily(), &history, &now), start(&format!("{day}T23:00:00Z"), Cause::Schedule));
+        history.runs.push(run(&now));
+    }
+    let past = run("2026-11-10T23:20:00Z");
+    assert_eq!(redated(past, before, at("2026-11-19T12:00:00Z")), past, "what is past stays");
+}
+
+#[test]
+fn a_run_serves_its_occurrence_also_when_the_clock_was_put_back_before_it_ended() {
+    // Started at 23:20; at 23:25 the clock was corrected to 22:35, so that it seems to have begun and ended before 23:00.
+    let early = RunRecord::of(at("2026-11-19T22:40:00Z"), Some((at("2026-11-19T22:45:00Z"), Outcome::Ok)));
+    let early = RunRecord { occurrence: Some(at("2026-11-19T23:00:00Z")), ..early };
+    let mut history = history(&[]);
+    history.runs = vec![early];
+    assert_eq!(
+        action(&daily(), &history, "2026-11-19T23:20:00Z"),
+        wait("2026-11-20T23:20:00Z", "2026-11-20T23:00:00Z")
+    );
 }
 
 #[test]
@@ -275,7 +322,7 @@ fn count_missed(runs: &[RunRecord], exempt: &[Span], online: &[Span], rule: &Mis
 
 fn run(started: &str) -> RunRecord {
     let started = at(started);
-    RunRecord { started, ended: Some((started + Duration::minutes(30), Outcome::Ok)) }
+    RunRecord::of(started, Some((started + Duration::minutes(30), Outcome::Ok)))
 }
 
 #[test]
@@ -304,7 +351,7 @@ fn a_workstation_misses_only_what_it_was_online_for() {
 fn pause_maintenance_and_a_running_backup_never_count_as_missed() {
     let maintenance = [Span::new(at("2026-11-15T20:00:00Z"), at("2026-11-19T00:00:00Z"))];
     assert_eq!(count_missed(&[], &maintenance, &always_online(), &server(), "2026-11-18T12:00:00+01:00"), 0);
-    let running = [RunRecord { started: at("2026-11-15T21:00:00Z"), ended: None }];
+    let running = [RunRecord::of(at("2026-11-15T21:00:00Z"), None)];
     assert_eq!(count_missed(&running, &[], &always_online(), &server(), "2026-11-18T12:00:00+01:00"), 0);
 }
 
@@ -338,7 +385,7 @@ proptest! {
             if let NextAction::Start { occurrence, .. } = next_action(&plan, &table, DELAY, &history, now) {
                 prop_assert!(served.insert(occurrence), "{} twice", occurrence);
                 prop_assert!(occurrence <= now);
-                history.runs.push(RunRecord { started: now, ended: Some((now + Duration::minutes(1), Outcome::Ok)) });
+                history.runs.push(RunRecord::of(now, Some((now + Duration::minutes(1), Outcome::Ok))));
             }
         }
     }

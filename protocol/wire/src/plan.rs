@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use items::{Items, PolicyRule, Selection};
 pub use options::{
-    BatteryRule, Compression, EventLog, EventLogLevel, NetworkRule, PlanOptions, Priority, Retries, VssPolicy,
+    BatteryRule, CommandFailure, Compression, EventLog, EventLogLevel, LimitWindow, NetworkRule, PlanOptions, Priority,
+    Retries, VssPolicy,
 };
 pub use retention::{Retention, WeeklyAnchor};
 pub use schedule::{CatchUp, Schedule, ZoneChoice};

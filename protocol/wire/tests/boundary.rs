@@ -1,6 +1,7 @@
 //! Text from outside: what is accepted, what is refused with which words, and that nothing panics.
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its input has failed")]
 
+use chrono::{NaiveTime, Weekday};
 use nightkeep_wire::bytes::{SealingPublicKey, TokenSecret};
 use nightkeep_wire::control::{Line, Request};
 use nightkeep_wire::desired::DesiredState;
@@ -8,7 +9,7 @@ use nightkeep_wire::exclusions::ExclusionList;
 use nightkeep_wire::gateway::ObjectName;
 use nightkeep_wire::id::{ContentHash, Nonce, SpkiPin};
 use nightkeep_wire::machine::OsFamily;
-use nightkeep_wire::plan::{Items, Plan, PolicyRule, Selection, ZoneChoice};
+use nightkeep_wire::plan::{Items, LimitWindow, Plan, PolicyRule, Retries, Selection, ZoneChoice};
 use nightkeep_wire::problem::ProblemCode;
 use nightkeep_wire::report::{PauseState, REPORT_TEXT_BYTES_MAX, Report, ReportBatch, ReportBody, bounded_text};
 use nightkeep_wire::signing::{CLOCK_SKEW_MAX_MS, SignedParts, is_fresh};
@@ -173,6 +174,49 @@ fn a_plan_that_cannot_run_is_refused_with_its_field() {
     refused("retention.monthly_months", |p| p.retention.monthly_months = 0);
     refused("location.url", |p| p.location = nightkeep_wire::plan::Location::Vault { url: "ftp://x".into() });
     refused("options.pre_command", |p| p.options.pre_command = Some("../sh -c x".into()));
+    refused("options.post_command", |p| p.options.post_command = Some("x".repeat(65)));
+    refused("options.battery.charge_percent_stop", |p| p.options.battery.charge_percent_stop = 101);
+    refused("options.download_bytes_per_second_max", |p| p.options.download_bytes_per_second_max = Some(1023));
+    refused("options.cpu_percent_max", |p| p.options.cpu_percent_max = Some(0));
+    refused("options.task_failure", |p| {
+        p.options.task_failure = Retries { enabled: true, tries: 3, interval_seconds: 0 };
+    });
+}
+
+#[test]
+fn a_window_of_limits_that_means_nothing_is_refused_and_named_by_its_hours() {
+    let window = || LimitWindow {
+        weekdays: vec![Weekday::Mon],
+        from: NaiveTime::from_hms_opt(8, 0, 0).unwrap(),
+        until: NaiveTime::from_hms_opt(18, 0, 0).unwrap(),
+        upload_bytes_per_second_max: Some(50_000),
+        download_bytes_per_second_max: None,
+        cpu_percent_max: Some(25),
+    };
+    let mut plan = Plan::default_plan();
+    plan.options.limit_windows = vec![window()];
+    assert!(plan.validate().is_ok());
+    let same = Plan::from_toml(&plan.to_toml().unwrap()).unwrap();
+    assert_eq!(same, plan);
+    type Spoil = fn(&mut LimitWindow);
+    let spoilt: [Spoil; 4] = [
+        |w| w.until = w.from,
+        |w| w.upload_bytes_per_second_max = Some(1),
+        |w| w.download_bytes_per_second_max = Some(1),
+        |w| w.cpu_percent_max = Some(101),
+    ];
+    for spoil in spoilt {
+        let mut bad = window();
+        spoil(&mut bad);
+        refused("options.limit_windows: the window 08:00 to", |p| p.options.limit_windows = vec![bad.clone()]);
+    }
+    refused("options.limit_windows", |p| p.options.limit_windows = vec![window(); 21]);
+    // As a person writes it, in the host's API.
+    let short = r#"{"from": "22:00", "until": "06:00"}"#;
+    let parsed: LimitWindow = serde_json::from_str(short).unwrap();
+    assert_eq!((parsed.weekdays.len(), parsed.from.format("%H").to_string()), (0, "22".to_owned()));
+    let unknown_day = r#"{"weekdays": ["Someday"], "from": "22:00", "until": "06:00"}"#;
+    assert!(serde_json::from_str::<LimitWindow>(unknown_day).is_err());
 }
 
 #[test]

@@ -172,15 +172,19 @@ fn default_plan_json() -> Value {
             "compression": "normal",
             "priority": "low",
             "upload_bytes_per_second_max": null,
+            "download_bytes_per_second_max": null,
+            "cpu_percent_max": null,
             "prevent_sleep": true,
-            "battery": {"run": true, "charge_percent_min": 30},
-            "network": {"on_metered": false, "on_vpn": true},
+            "battery": {"run": true, "charge_percent_min": 30, "charge_percent_stop": 15},
+            "network": {"on_metered": false, "stop_on_metered": true, "on_vpn": true},
             "reattempts": {"enabled": true, "tries": 30, "interval_seconds": 30},
             "task_failure": {"enabled": false, "tries": 1, "interval_seconds": 3600},
             "no_backup_alert_days": null,
             "windows_event_log": {"enabled": false, "level": "errors_and_warnings"},
             "pre_command": null,
-            "post_command": null
+            "post_command": null,
+            "pre_command_failure": "fail",
+            "limit_windows": []
         }
     })
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nightkeep_platform::awake::Awake;
 use nightkeep_platform::event_log::{self, Event};
 use nightkeep_platform::privacy::{self, DiskAccess};
 use nightkeep_platform::service::{self, ServiceManager, ServiceState, manager};
-use nightkeep_platform::{process, secret_file};
+use nightkeep_platform::{network, power, process, secret_file};
 use nightkeep_storage::Races;
 use nightkeep_wire::control::Op;
 use serde::Serialize;
@@ -19,6 +20,7 @@ use super::service::windows_services::NAME;
 use crate::clock::HostClock;
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::job::{self, Allowed};
 use crate::journal;
 use crate::link::{HostLink, Signer};
 use crate::places::Places;
@@ -53,6 +55,7 @@ pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit
     checks.extend(disk_access(privacy::disk_access()));
     // The state's folder first, as the journal remembers in it.
     checks.extend([state(&places), snapshots(), change_journal(&places, &config), service(), event_log()]);
+    checks.extend([battery(), network_cost(), keeping_awake(), low_priority(), allowed_commands(&places)]);
     checks.push(match &identity {
         Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
         Ok(_) => check("identity", Verdict::Absent, "belongs to no host: run `nightkeep-agent enroll`"),
@@ -68,7 +71,7 @@ pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit
         }
     }));
     if let Ok(Some(identity)) = &identity {
-        checks.extend(runtime()?.block_on(network(identity, &config)));
+        checks.extend(runtime()?.block_on(host_link(identity, &config)));
     }
     checks.extend(vault.map(storage));
     tell(&checks, globals.json);
@@ -106,6 +109,62 @@ fn change_journal(places: &Places, config: &Config) -> Check {
     }
 }
 
+fn battery() -> Check {
+    match power::supply() {
+        power::Supply { on_battery: None, .. } => check("battery", Verdict::Absent, "none, or it is not told"),
+        power::Supply { on_battery: Some(on), charge_percent } => {
+            let charge = charge_percent.map(|percent| format!(", charged to {percent} %")).unwrap_or_default();
+            check("battery", Verdict::Works, format!("{}{charge}", if on { "in use" } else { "on mains power" }))
+        }
+    }
+}
+
+fn network_cost() -> Check {
+    let name = "network cost";
+    match network::connection() {
+        Ok(network::Connection { metered: Some(metered), vpn }) => {
+            let words = if metered { "metered" } else { "not metered" };
+            check(name, Verdict::Works, format!("{words}{}", if vpn == Some(true) { ", through a VPN" } else { "" }))
+        }
+        Ok(_) => check(name, Verdict::Absent, "the system does not know; plans take it for not metered"),
+        Err(error) => check(name, Verdict::Absent, format!("plans take the network for not metered: {error}")),
+    }
+}
+
+fn keeping_awake() -> Check {
+    match Awake::keep("A self-test") {
+        Ok(_) => check("keeping awake", Verdict::Works, "the machine does not go to sleep during a backup"),
+        Err(error) => check("keeping awake", Verdict::Absent, format!("it may go to sleep during a backup: {error}")),
+    }
+}
+
+/// On a thread of its own, because what is given away may not come back.
+fn low_priority() -> Check {
+    let tried = std::thread::spawn(|| process::set_priority(process::Priority::Background)).join();
+    match tried {
+        Ok(Ok(())) => check("low priority", Verdict::Works, "backups yield processor and disk to everybody else"),
+        Ok(Err(error)) => check("low priority", Verdict::Fails, error.to_string()),
+        Err(_) => check("low priority", Verdict::Fails, "the attempt ended with a fault"),
+    }
+}
+
+fn allowed_commands(places: &Places) -> Check {
+    let (name, file) = ("commands", places.commands_file());
+    match Allowed::load(&file) {
+        Ok(allowed) if allowed.names().is_empty() => {
+            check(name, Verdict::Absent, format!("plans may run none here: {} lists none", file.display()))
+        }
+        Ok(allowed) => match allowed.problems().first() {
+            None => {
+                let names: Vec<String> = allowed.names().into_iter().collect();
+                check(name, Verdict::Works, names.join(", "))
+            }
+            Some((broken, error)) => check(name, Verdict::Fails, format!("{broken}: {}", job::chain(error))),
+        },
+        Err(error) => check(name, Verdict::Fails, job::chain(&error)),
+    }
+}
+
 /// An event as the system's own viewer would show it.
 fn event_log() -> Check {
     match event_log::shown(NAME, Event::ServiceStarted, "an example") {
@@ -138,7 +197,7 @@ fn state(places: &Places) -> Check {
     }
 }
 
-async fn network(identity: &Identity, config: &Config) -> Option<Check> {
+async fn host_link(identity: &Identity, config: &Config) -> Option<Check> {
     let enrolled = identity.enrolled.as_ref()?;
     let signer = Signer { machine: enrolled.machine, key: identity.signing_key() };
     let timeout = Duration::from_secs(config.link.connect_timeout_seconds.max(1));

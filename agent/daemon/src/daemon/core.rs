@@ -9,6 +9,8 @@
 //! Invariant: no I/O and no clock here; one transition takes (state, event, now) to (state, effects), and every job that
 //! was reported as started is reported as finished exactly once.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Duration, Utc};
 use nightkeep_engine::progress::StopKind;
 use nightkeep_rules::schedule::{NextAction, RunRecord, StartHistory, Timetable, next_action, start_delay};
@@ -20,6 +22,7 @@ use nightkeep_wire::report::{
 use nightkeep_wire::{JobId, MachineId, PlanId};
 use uuid::Uuid;
 
+use super::conditions::Conditions;
 use super::missed;
 use super::orders::Caller;
 use super::state::{AgentState, PauseMemory};
@@ -45,15 +48,15 @@ pub(crate) enum Effect {
     },
     /// Ask the engine to end.
     Stop(StopKind),
+    /// Run the post command of a job that the process ended under.
+    PostCommand {
+        /// The job.
+        job: Job,
+        /// Its plan.
+        plan: Box<AppliedPlan>,
+    },
     /// Leave the host once every report is acknowledged.
     Leave,
-}
-
-/// Circumstances under which scheduled jobs may not start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Conditions {
-    /// The machine runs on battery; none when it does not tell.
-    pub(crate) on_battery: Option<bool>,
 }
 
 /// The daemon's decisions for one enrolled machine.
@@ -65,6 +68,10 @@ pub(crate) struct Core {
     /// Whether the machine has a vault to write to.
     pub(crate) has_vault: bool,
     pub(crate) queue_max: usize,
+    /// Names of the commands that plans may run here, or why none can be.
+    pub(crate) commands: Result<BTreeSet<String>, String>,
+    /// As they were at the last look.
+    conditions: Conditions,
     /// How the running job is reported when the engine says that it was stopped.
     stopping: Option<Outcome>,
 }
@@ -77,7 +84,17 @@ impl Core {
         state: AgentState,
         queue_max: usize,
     ) -> Self {
-        Self { machine, facts, desired, state, has_vault: false, queue_max, stopping: None }
+        Self {
+            machine,
+            facts,
+            desired,
+            state,
+            has_vault: false,
+            queue_max,
+            commands: Ok(BTreeSet::new()),
+            conditions: Conditions::default(),
+            stopping: None,
+        }
     }
 
     /// The daemon starts: a job that was running when the process ended was interrupted.
@@ -87,6 +104,9 @@ impl Core {
         if let Some(job) = self.state.running.take() {
             let result = job.without_point(Outcome::Interrupted, None, now);
             effects.push(self.ended(result));
+            if let Some(plan) = self.plan(job.plan).filter(|applied| applied.plan.options.post_command.is_some()) {
+                effects.push(Effect::PostCommand { plan: Box::new(plan.clone()), job: job.clone() });
+            }
             self.take_up_again(&job);
         }
         let facts = blake3::hash(&serde_json::to_vec(&self.facts).unwrap_or_default()).to_hex().to_string();
@@ -110,14 +130,14 @@ impl Core {
     /// Time has passed: due plans are queued, missed ones told, the next job begins. Also answers when to look again.
     pub(crate) fn tick(&mut self, conditions: Conditions, now: DateTime<Utc>) -> (Vec<Effect>, DateTime<Utc>) {
         self.state.note_online(now);
-        let mut effects = Vec::new();
+        self.conditions = conditions;
+        let mut effects: Vec<Effect> = self.interrupt_by_conditions().into_iter().collect();
         let mut again = now + LOOK_AGAIN;
         for applied in self.plans().to_vec() {
             effects.extend(missed::judge(&mut self.state, &applied, &self.facts.zone, now).map(Effect::Report));
             match self.action(&applied, now) {
-                Some(NextAction::Start { occurrence, cause }) if self.may_start(&applied, conditions) => {
-                    let job = new_job(applied.plan.id, cause, Some(occurrence));
-                    self.state.queue.push_back(job);
+                Some(NextAction::Start { occurrence, cause }) if self.may_start(&applied) => {
+                    self.enqueue(new_job(applied.plan.id, cause, Some(occurrence)));
                 }
                 Some(NextAction::WaitUntil { start, .. }) => again = again.min(start.max(now + Duration::seconds(1))),
                 Some(NextAction::Start { .. } | NextAction::Running | NextAction::Never) | None => {}
@@ -125,6 +145,32 @@ impl Core {
         }
         effects.extend(self.run_next(now));
         (effects, again)
+    }
+
+    /// In the queue, what somebody asked for comes first, in the order of asking; then what the schedule brought, the oldest
+    /// occurrence first, and by the plan's id where several have the same.
+    fn enqueue(&mut self, job: Job) {
+        let turn = |job: &Job| (job.occurrence.filter(|_| !asked_for(job.cause)), job.plan);
+        let behind = |other: &&Job| asked_for(other.cause) || (!asked_for(job.cause) && turn(other) <= turn(&job));
+        let position = self.state.queue.iter().take_while(behind).count();
+        self.state.queue.insert(position, job);
+    }
+
+    /// What the schedule brought ends while it may not go on; the schedule brings it again.
+    fn interrupt_by_conditions(&mut self) -> Option<Effect> {
+        let running = self.state.running.as_ref().filter(|job| !asked_for(job.cause) && self.stopping.is_none())?;
+        let reason = self.conditions.interrupt(&self.plan(running.plan)?.plan.options)?;
+        tracing::info!(job = %running.id, reason, "The running job is interrupted");
+        self.stop_running(StopKind::Interrupt, Outcome::Interrupted)
+    }
+
+    /// The machine's own list of commands has changed: plans that name some may be taken over or refused now.
+    pub(crate) fn allow(&mut self, commands: Result<BTreeSet<String>, String>, now: DateTime<Utc>) -> Vec<Effect> {
+        if self.commands == commands {
+            return Vec::new();
+        }
+        self.commands = commands;
+        self.tell_plans(now)
     }
 
     /// A new desired state: plans that came or went, commands.
@@ -172,9 +218,7 @@ impl Core {
         }
         let job = new_job(plan, cause, None);
         let id = job.id;
-        // A person waits for this one: before what the schedule brought.
-        let position = self.state.queue.iter().take_while(|job| asked_for(job.cause)).count();
-        self.state.queue.insert(position, job);
+        self.enqueue(job);
         (Started::New(id), self.run_next(now))
     }
 
@@ -232,7 +276,7 @@ impl Core {
         if let Err(error) = Timetable::new(&applied.plan.schedule, &self.facts.zone) {
             return Some(error.to_string());
         }
-        unsupported(&applied.plan).map(str::to_owned)
+        unsupported(&applied.plan, &self.commands)
     }
 
     /// What the schedule says about a plan; none when the plan cannot be run.
@@ -247,6 +291,7 @@ impl Core {
             applied_at: applied.applied_at,
             runs: self.state.plans.get(&plan.id).map(|memory| memory.records()).unwrap_or_default(),
             paused_until: self.state.paused_until(now),
+            up_since: self.state.up_since(),
         };
         Some(next_action(plan, &timetable, delay, &history, now))
     }
@@ -260,9 +305,18 @@ impl Core {
         }
     }
 
-    fn may_start(&self, applied: &AppliedPlan, conditions: Conditions) -> bool {
-        let battery_holds = conditions.on_battery == Some(true) && !applied.plan.options.battery.run;
-        self.has_vault && !battery_holds && self.state.queue.len() < self.queue_max
+    /// What a due run of this plan waits for.
+    pub(crate) fn held(&self, applied: &AppliedPlan, now: DateTime<Utc>) -> Option<String> {
+        let due = matches!(self.action(applied, now), Some(NextAction::Start { .. }));
+        self.conditions.hold_back(&applied.plan.options).filter(|_| due)
+    }
+
+    fn may_start(&self, applied: &AppliedPlan) -> bool {
+        let held = self.conditions.hold_back(&applied.plan.options);
+        if let Some(reason) = &held {
+            tracing::debug!(plan = applied.plan.name, reason, "A due run waits");
+        }
+        held.is_none() && self.has_vault && self.state.queue.len() < self.queue_max
     }
 
     fn job_of(&self, plan: PlanId) -> Option<JobId> {
@@ -276,6 +330,10 @@ impl Core {
         }
         while let Some(mut job) = self.state.queue.pop_front() {
             let Some(plan) = self.plan(job.plan).cloned() else { continue };
+            // It was queued under other conditions; the schedule brings it again when they have passed.
+            if !asked_for(job.cause) && self.conditions.hold_back(&plan.plan.options).is_some() {
+                continue;
+            }
             job.started = Some(now);
             self.state.running = Some(job.clone());
             let started = JobStarted {

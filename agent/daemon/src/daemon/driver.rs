@@ -14,24 +14,24 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use nightkeep_engine::progress::Stop;
 use nightkeep_platform::event_log::Event as Told;
-use nightkeep_platform::power;
 use nightkeep_wire::PlanId;
 use nightkeep_wire::control::{Answer, Event, Link, Op, Reply, StatusSnapshot};
-use nightkeep_wire::desired::DesiredState;
+use nightkeep_wire::desired::{AppliedPlan, DesiredState};
 use nightkeep_wire::progress::JobProgress;
 use nightkeep_wire::report::{JobResult, ReportBody};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::conditions::Conditions;
 use super::control::Order;
-use super::core::{Conditions, Core, Effect};
+use super::core::{Core, Effect};
 use super::shared::{self, SharedIdentity, SharedOutbox};
 use super::{Agent, IDENTITY_LOOK, asked_to_end, orders, snapshot};
 use crate::clock::{Clock as _, HostClock};
 use crate::events;
 use crate::files;
 use crate::identity::Identity;
-use crate::job::Watch;
+use crate::job::{self, Allowed, Watch};
 use crate::link::HostLink;
 
 /// How often local subscribers hear of progress.
@@ -68,6 +68,7 @@ pub(super) struct Driver<'a> {
     results: (mpsc::Sender<Box<JobResult>>, mpsc::Receiver<Box<JobResult>>),
     desired: mpsc::Receiver<Box<DesiredState>>,
     link_state: watch::Receiver<Link>,
+    conditions: watch::Receiver<Conditions>,
     progress: watch::Sender<Option<JobProgress>>,
     wake_reporter: Arc<Notify>,
     drained: Arc<Notify>,
@@ -98,6 +99,7 @@ impl<'a> Driver<'a> {
                     }
                     continue;
                 }
+                Ok(()) = self.conditions.changed() => self.publish_status(),
                 _ = pulse.tick(), if self.working.is_some() => {
                     self.publish_progress();
                     continue;
@@ -124,11 +126,25 @@ impl<'a> Driver<'a> {
     fn tick(&mut self) -> Duration {
         let now = self.clock.now();
         self.core.has_vault = shared::lock(&self.identity).has_vault();
-        let (effects, again) = self.core.tick(Conditions { on_battery: power::on_battery() }, now);
+        let plans = self.core.plans().to_vec();
+        let mut effects = self.look_at_commands(&plans, now);
+        let conditions = *self.conditions.borrow_and_update();
+        let (more, again) = self.core.tick(conditions, now);
+        effects.extend(more);
         if !effects.is_empty() || !self.unrecorded.is_empty() || now - self.saved_at > SAVE_EVERY {
             self.commit(effects);
         }
         (again - now).to_std().unwrap_or(Duration::ZERO)
+    }
+
+    /// The list is read anew while a plan names a command, so that allowing one needs no restart.
+    fn look_at_commands(&mut self, plans: &[AppliedPlan], now: DateTime<Utc>) -> Vec<Effect> {
+        let mut options = plans.iter().map(|applied| &applied.plan.options);
+        if !options.any(|options| options.pre_command.is_some() || options.post_command.is_some()) {
+            return Vec::new();
+        }
+        let allowed = Allowed::load(&self.agent.places.commands_file());
+        self.core.allow(allowed.map(|allowed| allowed.names()).map_err(|error| job::chain(&error)), now)
     }
 
     fn obey(&mut self, order: Order) {
@@ -160,7 +176,9 @@ impl<'a> Driver<'a> {
             .filter(|plan| desired.plans.iter().all(|applied| applied.plan.id != plan.id))
             .map(|plan| plan.name.clone())
             .collect();
-        let effects = self.core.desired(desired, self.clock.now());
+        let now = self.clock.now();
+        let mut effects = self.look_at_commands(&desired.plans, now);
+        effects.extend(self.core.desired(desired, now));
         revoked.iter().for_each(|name| events::tell(Told::PlanRevoked, name));
         self.commit(effects);
         self.publish_status();
@@ -187,13 +205,16 @@ impl<'a> Driver<'a> {
                     }
                     self.unrecorded.push_back((now, body));
                 }
-                Effect::Run { .. } | Effect::Stop(_) | Effect::Leave => actions.push(effect),
+                Effect::Run { .. } | Effect::PostCommand { .. } | Effect::Stop(_) | Effect::Leave => {
+                    actions.push(effect);
+                }
             }
         }
         tokio::task::block_in_place(|| self.save_and_record(now));
         for action in actions {
             match action {
                 Effect::Run { job, plan } => self.start_engine(job, *plan),
+                Effect::PostCommand { job, plan } => self.run_post_command(&job, *plan),
                 Effect::Stop(kind) => self.stop_engine(kind),
                 Effect::Leave => self.leaving = true,
                 Effect::Report(_) => {}

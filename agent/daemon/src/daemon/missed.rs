@@ -1,13 +1,14 @@
 //! Occurrences that nobody served, told once each, with the reason as far as this machine knows it.
 
 use chrono::{DateTime, Duration, Utc};
-use nightkeep_rules::schedule::{Timetable, missed_occurrences};
+use nightkeep_rules::schedule::{RunRecord, Timetable, missed_occurrences};
 use nightkeep_rules::span::Span;
 use nightkeep_rules::thresholds::MissedRule;
 use nightkeep_wire::desired::AppliedPlan;
 use nightkeep_wire::report::{Missed, MissedReason, Outcome, ReportBody};
 
 use super::state::{AgentState, PlanMemory};
+use crate::job::Job;
 
 /// Occurrences looked at at once; a machine that was off for a year tells of the last of them.
 const LOOK_BACK: usize = 40;
@@ -52,13 +53,12 @@ fn judge_plan(
     let online = state.online_spans();
     let memory = state.plans.get(&applied.plan.id)?;
     let mut runs = memory.records();
-    runs.extend(
-        state
-            .running
-            .iter()
-            .filter(|job| job.plan == applied.plan.id)
-            .filter_map(|job| Some(nightkeep_rules::schedule::RunRecord { started: job.started?, ended: None })),
-    );
+    let own = |job: &&Job| job.plan == applied.plan.id;
+    // What waits for its turn is not missed, however long those before it take.
+    let waiting = state.queue.iter().filter(own).filter_map(|job| job.occurrence);
+    runs.extend(waiting.map(|at| RunRecord { occurrence: Some(at), ..RunRecord::of(at, None) }));
+    let running = state.running.iter().filter(own).filter_map(|job| Some((job.started?, job.occurrence)));
+    runs.extend(running.map(|(started, occurrence)| RunRecord { started, ended: None, occurrence }));
     let missed = missed_occurrences(&due, &runs, &exempt, &online, &RULE, now);
     let after_applied = missed.into_iter().filter(|missed| missed.occurrence > applied.applied_at);
     Some(after_applied.map(|missed| (missed.occurrence, reason(memory, missed.online), missed.online)).collect())

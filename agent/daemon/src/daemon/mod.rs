@@ -5,6 +5,7 @@
 //!      '---------------- asked to end ----------------'---> ended
 //! ```
 
+mod conditions;
 mod control;
 mod core;
 mod driver;
@@ -13,6 +14,7 @@ mod missed;
 mod orders;
 mod poller;
 mod reporter;
+mod sensor;
 mod shared;
 mod snapshot;
 mod state;

@@ -123,6 +123,7 @@ fn plan_status(core: &Core, applied: &AppliedPlan, now: DateTime<Utc>) -> PlanSt
         last: memory.and_then(|memory| memory.last()),
         newest_point: memory.and_then(|memory| memory.newest_point()),
         next_start: core.next_start(applied, now),
+        held: core.held(applied, now),
         problem: core.refusal(applied),
     }
 }

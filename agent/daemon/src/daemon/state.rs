@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
-use nightkeep_rules::schedule::RunRecord;
-use nightkeep_rules::span::Span;
+use nightkeep_rules::schedule::{RunRecord, clock_was_put_back, redated};
+use nightkeep_rules::span::{CLOCK_TOLERANCE, Span};
 use nightkeep_rules::status::RunResult;
 use nightkeep_wire::control::LastRun;
 use nightkeep_wire::report::{ErrorClass, JobResult, Outcome, ReportBody};
@@ -94,6 +94,9 @@ pub(crate) struct PlanMemory {
 pub(crate) struct RunMemory {
     pub(crate) started: DateTime<Utc>,
     pub(crate) finished: DateTime<Utc>,
+    /// The scheduled time it served.
+    #[serde(default)]
+    pub(crate) occurrence: Option<DateTime<Utc>>,
     pub(crate) outcome: Outcome,
     pub(crate) recovery_point: Option<RecoveryPointId>,
     /// The local date that decided its set.
@@ -120,6 +123,8 @@ impl PlanMemory {
         self.runs.push_back(RunMemory {
             started: result.started,
             finished: result.finished,
+            // The clock was put back while it ran: that time is still to come, and to be served then.
+            occurrence: result.occurrence.filter(|at| *at <= result.finished + CLOCK_TOLERANCE),
             outcome: result.outcome,
             recovery_point: result.recovery_point.clone(),
             date: result.civil.as_ref().map(|civil| civil.date),
@@ -135,8 +140,18 @@ impl PlanMemory {
 
     /// As the schedule sees them.
     pub(crate) fn records(&self) -> Vec<RunRecord> {
-        let record = |run: &RunMemory| RunRecord { started: run.started, ended: Some((run.finished, run.outcome)) };
-        self.runs.iter().map(record).collect()
+        self.runs.iter().map(RunMemory::record).collect()
+    }
+
+    /// The clock was put back: what happened did not happen in the future.
+    fn redate(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) {
+        for run in &mut self.runs {
+            let RunRecord { started, ended, occurrence } = redated(run.record(), before, now);
+            run.started = started;
+            run.finished = ended.map_or(run.finished, |(at, _)| at);
+            run.occurrence = occurrence;
+        }
+        self.judged_through = self.judged_through.map(|at| at.min(now));
     }
 
     /// As the status sees them.
@@ -177,6 +192,12 @@ impl PlanMemory {
     }
 }
 
+impl RunMemory {
+    fn record(&self) -> RunRecord {
+        RunRecord { started: self.started, ended: Some((self.finished, self.outcome)), occurrence: self.occurrence }
+    }
+}
+
 impl AgentState {
     /// Whether a command was dealt with.
     pub(crate) fn knows_command(&self, command: CommandId) -> bool {
@@ -198,6 +219,10 @@ impl AgentState {
 
     /// A sign of life.
     pub(crate) fn note_online(&mut self, now: DateTime<Utc>) {
+        let before = self.online.back().map(|(_, until)| *until);
+        if let Some(before) = before.filter(|before| clock_was_put_back(*before, now)) {
+            self.clock_put_back(before, now);
+        }
         match self.online.back_mut() {
             Some((_, until)) if now >= *until && now - *until <= ONLINE_GAP => *until = now,
             // The clock was put back: the stretch goes on, it must not end before it began.
@@ -207,6 +232,27 @@ impl AgentState {
         while self.online.len() > ONLINE_MAX {
             self.online.pop_front();
         }
+    }
+
+    /// What is dated in what has become the future is dated anew; what waits for a time that is still to come waits no more.
+    fn clock_put_back(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) {
+        tracing::warn!(%now, "The clock was put back; runs that seem to lie in the future are dated anew");
+        self.plans.values_mut().for_each(|memory| memory.redate(before, now));
+        self.queue.retain(|job| job.occurrence.is_none_or(|at| at <= now));
+        if let Some(running) = &mut self.running {
+            running.started = running.started.map(|at| (at - (before - now)).min(now));
+        }
+        self.online.retain(|(from, _)| *from < now);
+        if let Some((_, until)) = self.online.back_mut() {
+            *until = (*until).min(now);
+        }
+        // A stretch of its own: whether the machine was up before is not known by this clock.
+        self.online.push_back((now, now));
+    }
+
+    /// Since when the machine has been up without a break.
+    pub(crate) fn up_since(&self) -> Option<DateTime<Utc>> {
+        self.online.back().map(|(from, _)| *from)
     }
 
     /// When the daemon was alive.
@@ -246,5 +292,31 @@ mod tests {
             state.note_online(at(minute));
         }
         assert_eq!(state.online_spans(), [Span::new(at(0), at(6)), Span::new(at(60), at(61))]);
+        assert_eq!(state.up_since(), Some(at(60)));
+    }
+
+    #[test]
+    fn a_clock_put_back_by_days_takes_runs_and_what_waits_out_of_the_future() {
+        let at = |hours| DateTime::UNIX_EPOCH + Duration::hours(hours);
+        let (mut state, plan) = (AgentState::default(), PlanId::from_uuid(Uuid::from_u128(1)));
+        let job = |hours| Job {
+            id: nightkeep_wire::JobId::from_uuid(Uuid::from_u128(2)),
+            plan,
+            cause: nightkeep_wire::report::Cause::Schedule,
+            occurrence: Some(at(hours)),
+            started: Some(at(hours)),
+        };
+        let result = job(71).without_point(Outcome::Ok, None, at(72));
+        state.plans.entry(plan).or_default().note(&result, String::new());
+        state.plans.entry(plan).or_default().judged_through = Some(at(71));
+        state.queue.extend([job(70), job(5)]);
+        state.note_online(at(73));
+        state.note_online(at(10));
+        let record = state.plans[&plan].records()[0];
+        assert_eq!((record.started, record.occurrence), (at(8), None));
+        assert_eq!(record.ended, Some((at(9), Outcome::Ok)));
+        assert_eq!(state.plans[&plan].judged_through, Some(at(10)));
+        assert_eq!(state.queue.iter().filter_map(|job| job.occurrence).collect::<Vec<_>>(), [at(5)]);
+        assert_eq!(state.online_spans(), [Span::new(at(10), at(10))]);
     }
 }

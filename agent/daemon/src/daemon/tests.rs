@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run its daemon has failed")]
 
+#[cfg(all(test, unix))]
+mod bus;
+#[cfg(all(test, unix))]
+mod machine;
+
 use super::*;
 use crate::testing::{FakeHost, in_vault, places_in, until};
 use nightkeep_platform::ipc;

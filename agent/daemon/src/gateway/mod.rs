@@ -4,7 +4,6 @@
 //! name was there and its length and (where this machine may read it, or its name tells) its content are the same.
 
 mod grants;
-mod limit;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +20,6 @@ use reqwest::header::CONTENT_LENGTH;
 use tokio::runtime::Handle;
 
 use self::grants::GrantDesk;
-use self::limit::RateLimit;
 use crate::link::{HostLink, LinkError};
 
 /// First pause before a failed request is tried again; doubled each time.
@@ -37,8 +35,6 @@ pub(crate) type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
 pub(crate) struct GatewayOptions {
     /// How long an operation goes on while the host does not answer.
     pub(crate) patience: Duration,
-    /// Upload limit; none means no limit.
-    pub(crate) bytes_per_second_max: Option<u64>,
     /// Ends waiting.
     pub(crate) cancelled: Cancelled,
 }
@@ -48,7 +44,6 @@ pub(crate) struct GatewayStore {
     link: HostLink,
     runtime: Handle,
     desk: GrantDesk,
-    limit: RateLimit,
     options: GatewayOptions,
     last_code: Mutex<Option<ProblemCode>>,
     retries: AtomicU64,
@@ -59,7 +54,6 @@ impl GatewayStore {
     pub(crate) fn new(link: HostLink, runtime: Handle, options: GatewayOptions) -> Self {
         Self {
             desk: GrantDesk::open(link.clone(), &runtime),
-            limit: RateLimit::new(options.bytes_per_second_max),
             link,
             runtime,
             options,
@@ -189,7 +183,6 @@ impl Store for GatewayStore {
         })?;
         let wish = GrantWish { name: wire_name, len: bytes.len() as u64, hash };
         let body = Bytes::copy_from_slice(bytes);
-        self.wait(self.limit.due(bytes.len() as u64));
         let mut sent = false;
         let put = self.persist("put", name.as_str(), async || self.put_once(&wish, &body, &mut sent).await);
         match put.map_err(|error| self.failed("put", name.as_str(), error))? {

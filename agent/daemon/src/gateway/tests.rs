@@ -21,7 +21,6 @@ async fn rig() -> Rig {
     let cancelled = cancel.clone();
     let options = GatewayOptions {
         patience: Duration::from_secs(20),
-        bytes_per_second_max: None,
         cancelled: Arc::new(move || cancelled.load(Ordering::Relaxed)),
     };
     let store = Arc::new(GatewayStore::new(link, Handle::current(), options));

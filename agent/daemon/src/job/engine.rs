@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, Offset as _, Utc};
 use chrono_tz::Tz;
@@ -14,6 +14,8 @@ use nightkeep_engine::backup::{
 };
 use nightkeep_engine::progress::{Phase, Progress as _, Stop};
 use nightkeep_engine::source;
+use nightkeep_platform::awake::Awake;
+use nightkeep_platform::process;
 use nightkeep_rules::sets::{SetHistory, deciding_date};
 use nightkeep_storage::{LocationError, open_location};
 use nightkeep_vault::codec::Time;
@@ -26,13 +28,16 @@ use nightkeep_vault::vault::{Local, Pins, Vault, VaultError};
 use nightkeep_wire::desired::{AppliedPlan, MachineSettings};
 use nightkeep_wire::enrol::{MACHINE_SECRETS_INFO, VaultGrant};
 use nightkeep_wire::exclusions::ExclusionList;
-use nightkeep_wire::plan::Compression;
+use nightkeep_wire::plan::{Compression, Priority, Retries};
 use nightkeep_wire::problem::ProblemCode;
 use nightkeep_wire::report::{BackupSet, CivilStamp, ErrorClass, Finding, FindingKind, JobResult, Outcome};
 use nightkeep_wire::{MachineId, RecoveryPointId};
 use tokio::runtime::Handle;
 
+use super::commands::{self, Before};
 use super::items::{self, ItemsError};
+use super::limits::{LimitsOf, RealPulse};
+use super::throttle::ThrottledStore;
 use super::{Job, Watch, result};
 use crate::clock::{Clock, HostClock};
 use crate::facts::AGENT_VERSION;
@@ -71,8 +76,10 @@ pub(crate) struct Run {
     pub(crate) set_dates: Option<Vec<NaiveDate>>,
     /// Threads that read and compress; 0 means the engine's choice.
     pub(crate) workers: usize,
-    /// How long storage may be away.
-    pub(crate) patience: Duration,
+    /// How long storage may be away; none means as the plan says.
+    pub(crate) patience: Option<Duration>,
+    /// The commands that may be run here.
+    pub(crate) commands_file: PathBuf,
     /// What changed since the last run.
     pub(crate) journal: Arc<Keeper>,
     /// Counters.
@@ -90,6 +97,8 @@ enum RunError {
     Secrets(#[source] OpenError),
     #[error("the vault lies where this agent cannot write")]
     Location(#[from] LocationError),
+    #[error("{0}")]
+    Command(String),
     #[error("the plan cannot be run on this machine")]
     Items(#[from] ItemsError),
     #[error(transparent)]
@@ -100,17 +109,42 @@ enum RunError {
 
 /// Runs the job to its end. Blocks; meant for a thread of its own.
 pub(crate) fn run(run: &Run) -> JobResult {
-    if let Err(error) = nightkeep_platform::process::to_background() {
-        tracing::debug!(%error, "The job runs at normal priority");
+    if let Err(error) = process::set_priority(priority(run)) {
+        tracing::debug!(%error, "The job keeps the priority that it has");
     }
+    let _awake = run.plan.plan.options.prevent_sleep.then(|| Awake::keep("A backup is running")).and_then(|kept| {
+        kept.inspect_err(|error| tracing::info!(%error, "The machine may go to sleep during the backup")).ok()
+    });
+    let after_panic = commands::AfterPanic(run);
+    let done = match commands::before(run) {
+        Before::GoOn(finding) => {
+            let mut done = back_up(run);
+            finding.into_iter().for_each(|finding| commands::add_finding(&mut done, finding));
+            done
+        }
+        Before::Fail(words) => failed(run, &RunError::Command(words), None),
+        Before::Stopped => run.job.without_point(Outcome::Interrupted, None, run.link.clock().now()),
+    };
+    let done = commands::after(run, done);
+    drop(after_panic);
+    done
+}
+
+fn priority(run: &Run) -> process::Priority {
+    match run.plan.plan.options.priority {
+        Priority::Low => process::Priority::Background,
+        Priority::Normal => process::Priority::Usual,
+    }
+}
+
+fn back_up(run: &Run) -> JobResult {
     let mut gateway = None;
     let outcome = attempt(run, &mut gateway);
     let refusal = gateway.as_ref().and_then(|store| store.last_refusal());
-    let clock = run.link.clock();
     match outcome {
         Ok(done) => succeeded(run, done),
         Err(RunError::Backup(BackupError::Stopped(_))) => {
-            run.job.without_point(Outcome::Interrupted, None, clock.now())
+            run.job.without_point(Outcome::Interrupted, None, run.link.clock().now())
         }
         Err(error) => failed(run, &error, refusal),
     }
@@ -154,6 +188,11 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
     if run.workers > 0 {
         options.executor = Executor::Threads { workers: run.workers, uploads: 2 };
     }
+    let limits = limits(run);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    options.executor = limits.executor(options.executor, run.link.clock().now(), processors);
+    options.cpu = limits.cpu(run.link.clock());
+    options.priority = Some(priority(run));
     let profile = MemoryProfile::for_available(nightkeep_platform::memory::available_bytes());
     let mut options = options.with_memory(profile);
     let begun = run.journal.begin(plan.id, resolved.id, run.link.clock().now());
@@ -169,19 +208,40 @@ fn open_store(
     grant: &VaultGrant,
     gateway: &mut Option<Arc<GatewayStore>>,
 ) -> Result<Arc<dyn Store>, RunError> {
-    if !grant.location.starts_with("nightkeep+") {
-        return Ok(open_location(&grant.location)?);
-    }
-    let limits = [run.plan.plan.options.upload_bytes_per_second_max, run.settings.upload_bytes_per_second_max];
-    let stop = run.stop.clone();
-    let options = GatewayOptions {
-        patience: run.patience,
-        bytes_per_second_max: limits.into_iter().flatten().min(),
-        cancelled: Arc::new(move || stop.requested().is_some()),
+    let store: Arc<dyn Store> = match grant.location.starts_with("nightkeep+") {
+        true => {
+            let stop = run.stop.clone();
+            let options = GatewayOptions {
+                patience: run.patience.unwrap_or_else(|| patience(&run.plan.plan.options.reattempts)),
+                cancelled: Arc::new(move || stop.requested().is_some()),
+            };
+            gateway.insert(Arc::new(GatewayStore::new(run.link.clone(), run.runtime.clone(), options))).clone()
+        }
+        false => open_location(&grant.location)?,
     };
-    let store = Arc::new(GatewayStore::new(run.link.clone(), run.runtime.clone(), options));
-    *gateway = Some(store.clone());
-    Ok(store)
+    let limits = limits(run);
+    if !limits.limit_bytes() {
+        return Ok(store);
+    }
+    let (clock, stop) = (run.link.clock().clone(), run.stop.clone());
+    let pulse = RealPulse { begun: Instant::now(), limits, clock, stop };
+    Ok(Arc::new(ThrottledStore::new(store, pulse)))
+}
+
+fn limits(run: &Run) -> LimitsOf {
+    LimitsOf {
+        options: run.plan.plan.options.clone(),
+        zone: run.zone,
+        upload_bytes_per_second_max: run.settings.upload_bytes_per_second_max,
+    }
+}
+
+/// How long a plan's reattempts go on: they are made with growing pauses, not every so many seconds.
+fn patience(reattempts: &Retries) -> Duration {
+    match reattempts.enabled {
+        true => Duration::from_secs(u64::from(reattempts.tries) * u64::from(reattempts.interval_seconds)),
+        false => Duration::ZERO,
+    }
 }
 
 fn open_vault(
@@ -247,7 +307,7 @@ fn dates_in_vault(run: &Run, vault: &Vault) -> Result<BTreeSet<NaiveDate>, Vault
 fn count_beside(run: &Run, source: &source::SourceOptions) {
     let (source, watch, stop) = (source.clone(), run.watch.clone(), run.stop.clone());
     let counted = std::thread::Builder::new().name("measure".to_owned()).spawn(move || {
-        let _ = nightkeep_platform::process::to_background();
+        let _ = process::set_priority(process::Priority::Background);
         if let Some((files, bytes)) = source::measure(&source, || stop.requested().is_some()) {
             watch.estimate(files, bytes);
         }
@@ -287,28 +347,15 @@ fn failed(run: &Run, error: &RunError, refusal: Option<ProblemCode>) -> JobResul
     let class = match error {
         RunError::NoVault | RunError::Secrets(_) => ErrorClass::Credentials,
         RunError::Location(_) => ErrorClass::Storage,
+        RunError::Command(_) => ErrorClass::Machine,
         RunError::Items(_) => ErrorClass::Plan,
         RunError::Vault(error) => result::class_of_vault(error, refusal),
         RunError::Backup(error) => result::class_of(error, refusal),
     };
-    let words = chain(error);
+    let words = super::chain(error);
     tracing::error!(job = %run.job.id, plan = %run.job.plan, error = %words, "Backup failed");
     let result = run.job.without_point(Outcome::Error, Some(result::bounded(&words)), run.link.clock().now());
     JobResult { error_class: Some(class), ..result }
-}
-
-/// An error with its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The engine's clock: the host's time in the zone of the schedule.

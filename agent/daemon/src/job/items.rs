@@ -2,6 +2,7 @@
 //!
 //! Invariant: what this build cannot do is refused with the reason when the plan arrives, never done in part.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nightkeep_engine::exclude::{Excludes, PatternError};
@@ -46,20 +47,30 @@ pub(super) struct Resolved {
     pub(super) missing: Vec<String>,
 }
 
-/// What of a plan this build cannot do; none when it can run it.
-pub(crate) fn unsupported(plan: &Plan) -> Option<&'static str> {
+/// What of a plan this build or this machine cannot do; none when it can run it. `commands` are those that may be run here.
+pub(crate) fn unsupported(plan: &Plan, commands: &Result<BTreeSet<String>, String>) -> Option<String> {
     match &plan.location {
         Location::CloudStorage => {}
-        Location::Vault { .. } => return Some("this agent backs up to the customer's cloud storage only"),
-        Location::Unknown => return Some("unknown kind of location: update the agent"),
+        Location::Vault { .. } => return Some("this agent backs up to the customer's cloud storage only".to_owned()),
+        Location::Unknown => return Some("unknown kind of location: update the agent".to_owned()),
     }
     match &plan.encryption {
         Encryption::Managed => {}
-        Encryption::Password { .. } => return Some("this agent cannot keep private domains yet: update it"),
-        Encryption::Unknown => return Some("unknown kind of encryption: update the agent"),
+        Encryption::Password { .. } => return Some("this agent cannot keep private domains yet: update it".to_owned()),
+        Encryption::Unknown => return Some("unknown kind of encryption: update the agent".to_owned()),
     }
-    let commands = plan.options.pre_command.is_some() || plan.options.post_command.is_some();
-    commands.then_some("no command is allowed on this machine: remove it from the plan, or allow it here first")
+    let mut named = [&plan.options.pre_command, &plan.options.post_command].into_iter().flatten();
+    named.find_map(|name| refused_command(name, commands))
+}
+
+fn refused_command(name: &str, commands: &Result<BTreeSet<String>, String>) -> Option<String> {
+    match commands {
+        Ok(names) if names.contains(name) => None,
+        Ok(_) => Some(format!(
+            "the command {name:?} is not allowed on this machine: list it in commands.toml beside agent.toml here, or take it out of the plan"
+        )),
+        Err(error) => Some(format!("the command {name:?} cannot be run here: {error}")),
+    }
 }
 
 /// Resolves a plan's items. `skip` are folders of our own.

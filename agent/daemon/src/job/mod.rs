@@ -2,9 +2,14 @@
 //!
 //! Invariant: the engine is spoken to in [`engine`] alone; the rest of the daemon knows jobs and results.
 
+mod allowed;
+mod command;
+mod commands;
 mod engine;
 mod items;
+mod limits;
 mod result;
+mod throttle;
 mod watch;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +17,8 @@ use nightkeep_wire::report::{Cause, JobKind, JobResult, JobStats, Outcome};
 use nightkeep_wire::{JobId, PlanId};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::allowed::Allowed;
+pub(crate) use self::commands::after_crash;
 pub(crate) use self::engine::{Run, run};
 pub(crate) use self::items::unsupported;
 pub(crate) use self::watch::Watch;
@@ -29,6 +36,20 @@ pub(crate) struct Job {
     pub(crate) occurrence: Option<DateTime<Utc>>,
     /// When it began; none while it waits.
     pub(crate) started: Option<DateTime<Utc>>,
+}
+
+/// An error with its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl Job {

@@ -6,6 +6,7 @@ use super::budget::{Budget, Permit};
 use super::catalogue::{CatalogueStage, FinishedCatalogue};
 use super::content::{ContentStage, Outlet, Processed};
 use super::links::Links;
+use super::pace::Pacer;
 use super::packer::{OutgoingPack, Packer};
 use super::parent::Parents;
 use super::pieces::FinishedList;
@@ -94,6 +95,7 @@ fn run_inline<'a>(shared: &'a Shared<'a>, walk: Walk, parents: &'a Parents) -> R
         seal: SealStage::new(shared)?,
         packer: Packer::new(shared),
         catalogue: CatalogueStage::new(shared, parents)?,
+        pacer: shared.begin_thread(),
     };
     let ended = out.run(Scan::new(shared, walk, parents), ContentStage::new(shared, &links));
     // As on threads, the last pack is put although the stages before it failed.
@@ -107,11 +109,13 @@ struct Inline<'a> {
     seal: SealStage,
     packer: Packer<'a>,
     catalogue: CatalogueStage<'a>,
+    pacer: Pacer,
 }
 
 impl Inline<'_> {
     fn run(&mut self, mut scan: Scan<'_>, mut content: ContentStage<'_>) -> Result<(), BackupError> {
         while let Some(batch) = scan.next_batch()? {
+            self.pacer.rest();
             match content.process(batch, self) {
                 Ok(processed) => self.catalogue.push(processed)?,
                 Err(error @ BackupError::Stopped(StopKind::Interrupt)) => return content.finish(self).and(Err(error)),
@@ -125,6 +129,7 @@ impl Inline<'_> {
 impl Outlet for Inline<'_> {
     fn block(&mut self, block: RawBlock) -> Result<(), BackupError> {
         let block = self.seal.prepare(block)?;
+        self.pacer.rest();
         if let Some(pack) = self.packer.finish_if_full(&block) {
             self.shared.upload(pack)?;
         }
@@ -171,18 +176,19 @@ fn run_threads<'a>(
         let (over_in, over_out) = bounded::<()>(0);
         let mut stages: Vec<ScopedJoinHandle<'_, Result<(), BackupError>>> = Vec::new();
         let scan = Scan::new(shared, walk, parents);
-        stages.push(scope.spawn(move || run_scan(scan, &ahead_in, &batch_in)));
+        stages.push(scope.spawn(move || run_scan(scan, &shared.begin_thread(), &ahead_in, &batch_in)));
         for _ in 0..workers {
             let batches = batch_out.clone();
             let (chunks, blocks, done) = (chunk_in.clone(), block_in.clone(), done_in.clone());
             let links = &links;
             stages.push(scope.spawn(move || {
+                let pacer = shared.begin_thread();
                 let seal = SealStage::new(shared)?;
                 let budget = shared.block_budget.clone();
                 run_worker(
                     ContentStage::new(shared, links),
                     &batches,
-                    WorkerOutlet { chunks, blocks, done, seal, budget },
+                    WorkerOutlet { chunks, blocks, done, seal, budget, pacer },
                 )
             }));
         }
@@ -191,13 +197,19 @@ fn run_threads<'a>(
         stages.push(scope.spawn(move || run_packer(shared, &block_out, &pack_in)));
         for _ in 0..uploads {
             let packs = pack_out.clone();
-            stages.push(scope.spawn(move || packs.iter().try_for_each(|pack| shared.upload(pack))));
+            stages.push(scope.spawn(move || {
+                shared.begin_thread();
+                packs.iter().try_for_each(|pack| shared.upload(pack))
+            }));
         }
         drop(pack_out);
         if parents.complete.is_none() {
-            scope.spawn(move || estimate(shared, &over_out));
+            scope.spawn(move || {
+                shared.begin_thread();
+                estimate(shared, &over_out);
+            });
         }
-        let gathered = gather(&mut catalogue, &done_out, &ahead_out);
+        let gathered = gather(&mut catalogue, &shared.begin_thread(), &done_out, &ahead_out);
         drop((done_out, ahead_out));
         let ended = join_all(stages);
         drop(over_in);
@@ -206,8 +218,9 @@ fn run_threads<'a>(
     Ok((catalogue, ended))
 }
 
-fn run_scan(mut scan: Scan<'_>, ahead: &Sender<()>, batches: &Sender<Batch>) -> Result<(), BackupError> {
+fn run_scan(mut scan: Scan<'_>, pacer: &Pacer, ahead: &Sender<()>, batches: &Sender<Batch>) -> Result<(), BackupError> {
     while let Some(batch) = scan.next_batch()? {
+        pacer.rest();
         if ahead.send(()).is_err() || batches.send(batch).is_err() {
             break;
         }
@@ -223,6 +236,7 @@ struct WorkerOutlet {
     done: Sender<Done>,
     seal: SealStage,
     budget: Budget,
+    pacer: Pacer,
 }
 
 impl Outlet for WorkerOutlet {
@@ -241,6 +255,7 @@ impl Outlet for WorkerOutlet {
             | BlockType::ReferencesRoot => (block, permit),
         };
         let prepared = (self.seal.prepare(block)?, permit);
+        self.pacer.rest();
         self.blocks.send(prepared).map_err(|_| BackupError::Worker)
     }
 
@@ -261,6 +276,7 @@ fn run_worker(
     let mut work = || {
         for batch in batches {
             let processed = content.process(batch, &mut out)?;
+            out.pacer.rest();
             out.done.send(Done::Batch(processed)).map_err(|_| BackupError::Worker)?;
         }
         Ok(())
@@ -283,9 +299,12 @@ fn run_extra_compressor(
     chunks: &Receiver<Raw>,
     blocks: &Sender<Prepared>,
 ) -> Result<(), BackupError> {
+    let pacer = shared.begin_thread();
     let mut seal = SealStage::new(shared)?;
     for (chunk, permit) in chunks {
-        if blocks.send((seal.prepare(chunk)?, permit)).is_err() {
+        let prepared = seal.prepare(chunk)?;
+        pacer.rest();
+        if blocks.send((prepared, permit)).is_err() {
             break;
         }
     }
@@ -297,9 +316,11 @@ fn run_packer(
     blocks: &Receiver<Prepared>,
     packs: &Sender<OutgoingPack>,
 ) -> Result<(), BackupError> {
+    let pacer = shared.begin_thread();
     let mut packer = Packer::new(shared);
     let mut before = Instant::now();
     for (block, permit) in blocks {
+        pacer.rest();
         if let Some(pack) = packer.finish_if_full(&block) {
             let full = Instant::now();
             if packs.send(pack).is_err() {
@@ -322,8 +343,14 @@ fn run_packer(
 }
 
 /// Gathers batches into the catalogue and lets the scan go on.
-fn gather(catalogue: &mut CatalogueStage<'_>, done: &Receiver<Done>, ahead: &Receiver<()>) -> Result<(), BackupError> {
+fn gather(
+    catalogue: &mut CatalogueStage<'_>,
+    pacer: &Pacer,
+    done: &Receiver<Done>,
+    ahead: &Receiver<()>,
+) -> Result<(), BackupError> {
     for done in done {
+        pacer.rest();
         let worked_off = match done {
             Done::List(list) => {
                 catalogue.push_list(list)?;

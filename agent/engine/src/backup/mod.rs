@@ -20,6 +20,7 @@ mod leaves;
 mod links;
 mod meta;
 mod options;
+mod pace;
 mod packer;
 mod parent;
 mod partial;
@@ -48,6 +49,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use effort::LevelCount;
 pub use executor::Executor;
 pub use options::{BackupOptions, Faults, LOW_MEMORY_BYTES, Levels, MemoryProfile, PartialEvery, PlanRef};
+pub use pace::CpuLimit;
 
 /// Findings kept in the point and in the report; the count goes on.
 pub const FINDINGS_MAX: usize = 100;
@@ -229,6 +231,14 @@ pub(crate) struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// To be called first on every thread of the run: the priority that is asked for, where threads do not hand it down.
+    pub(crate) fn begin_thread(&self) -> pace::Pacer {
+        if let Some(Err(error)) = self.options.priority.map(nightkeep_platform::process::set_priority) {
+            tracing::trace!(%error, "A thread keeps its priority");
+        }
+        pace::Pacer::new(self.options.cpu.as_ref(), self.stop)
+    }
+
     /// Notes a finding, for the report, the point and whoever watches.
     pub(crate) fn finding(&self, finding: Finding) {
         tracing::debug!(path = %finding.path_lossy(), kind = ?finding.kind, text = %finding.text, "A finding");

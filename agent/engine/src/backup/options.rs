@@ -2,9 +2,10 @@
 //!
 //! **Invariant**: no option decides whether a vault is right, only what is in it and what it costs.
 
-use super::Executor;
+use super::{CpuLimit, Executor};
 use crate::changed::ChangedDirs;
 use crate::source::SourceOptions;
+use nightkeep_platform::process::Priority;
 use nightkeep_vault::record::point::{BackupSet, CivilTime};
 use std::fmt::Debug;
 use std::io;
@@ -144,6 +145,10 @@ pub struct BackupOptions {
     pub agent_version: String,
     /// Threads or not, and how many.
     pub executor: Executor,
+    /// How its threads stand to everybody else's; none leaves them as they come.
+    pub priority: Option<Priority>,
+    /// How much of the processors it may take; none means no limit.
+    pub cpu: Option<CpuLimit>,
     /// Wished size of a data pack in bytes.
     pub pack_bytes: usize,
     /// How much memory the stages may take; see [`BackupOptions::low_memory`].
@@ -168,6 +173,8 @@ impl BackupOptions {
             occurrence: None,
             agent_version: String::new(),
             executor: Executor::default(),
+            priority: None,
+            cpu: None,
             pack_bytes: PACK_BYTES,
             memory: MemoryProfile::Usual,
             levels: Levels::default(),

@@ -25,6 +25,7 @@ fn plan(n: u128, name: &str) -> PlanStatus {
         last: Some(last),
         newest_point: None,
         next_start: Some(at(23)),
+        held: None,
         problem: None,
     }
 }

@@ -12,7 +12,13 @@ unsafe extern "C" {
     fn IOPSGetProvidingPowerSourceType(snapshot: *const c_void) -> *const c_void;
 }
 
-pub(super) fn on_battery() -> Option<bool> {
+use super::Supply;
+
+pub(super) fn supply() -> Supply {
+    Supply { on_battery: on_battery(), charge_percent: None }
+}
+
+fn on_battery() -> Option<bool> {
     // SAFETY: what is copied is ours to give back, which its owner does; what is got lives as long as that.
     let source = unsafe {
         let snapshot = NonNull::new(IOPSCopyPowerSourcesInfo())?;

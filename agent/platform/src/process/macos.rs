@@ -2,6 +2,9 @@
 #![expect(unsafe_code, reason = "neither the standard library nor rustix knows setiopolicy_np")]
 
 use std::io;
+use std::time::Duration;
+
+use super::Priority;
 
 /// Low, yet not the very lowest: a machine that is always busy must still get its backup done.
 const NICE: i32 = 10;
@@ -23,7 +26,18 @@ pub(super) fn effective_uid() -> Option<u32> {
     Some(rustix::process::geteuid().as_raw())
 }
 
-pub(super) fn to_background() -> io::Result<()> {
+pub(super) fn set_priority(priority: Priority) -> io::Result<()> {
+    match priority {
+        Priority::Background => to_background(),
+        Priority::Usual => Ok(()),
+    }
+}
+
+pub(super) fn thread_time() -> Option<Duration> {
+    None
+}
+
+fn to_background() -> io::Result<()> {
     rustix::process::setpriority_process(None, NICE)?;
     // SAFETY: it takes three integers and touches no memory of ours.
     let result = unsafe { setiopolicy_np(IOPOL_TYPE_DISK, IOPOL_SCOPE_PROCESS, IOPOL_UTILITY) };

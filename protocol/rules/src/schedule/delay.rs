@@ -15,3 +15,11 @@ pub fn start_delay(machine: MachineId, plan: PlanId, max_seconds: u32) -> Durati
     let seconds = (u128::from(u64::from_le_bytes(bytes)) * u128::from(steps)) >> 64;
     Duration::seconds(i64::try_from(seconds).unwrap_or(0))
 }
+
+/// How long a machine that has come up waits before it catches up: a part of its delay, so that an office that is switched
+/// on at eight does not send at eight, and short enough for somebody who looks in for half an hour.
+pub fn catch_up_delay(delay: Duration) -> Duration {
+    const PART: i32 = 6;
+    const LONGEST: Duration = Duration::minutes(10);
+    (delay / PART).clamp(Duration::zero(), LONGEST)
+}

@@ -55,12 +55,12 @@ pub fn missed_in_a_row(occurrences: &[DateTime<Utc>], missed: &[MissedOccurrence
     missed.iter().filter(|m| last_served.is_none_or(|served| m.occurrence > served)).count()
 }
 
-/// A run that starts in the window serves it; one that was going on at its start does too.
+/// A run that starts in the window serves it; one that was going on at its start does too, and one that was started for it.
 fn served(window: &Span, bounded: bool, runs: &[RunRecord]) -> bool {
     runs.iter().any(|run| {
         let starts_inside = run.started >= window.from && (!bounded || run.started < window.until);
         let goes_on = run.started < window.from && run.ended.is_none_or(|(at, _)| at > window.from);
-        starts_inside || goes_on
+        starts_inside || goes_on || run.occurrence == Some(window.from)
     })
 }
 

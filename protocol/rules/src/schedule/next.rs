@@ -1,13 +1,14 @@
 //! What the agent does next for one plan.
 //!
 //! Invariant: an occurrence is served at most once, and a manual run that starts after it serves it too. A machine that
-//! slept through many occurrences catches up once.
+//! slept through many occurrences catches up once, a little after it came up. Clocks that jump forward are times that pass
+//! at once; clocks that are put back take what was dated in the future with them ([`redated`]).
 
 use chrono::{DateTime, Duration, Utc};
 use nightkeep_wire::plan::{CatchUp, Plan, Retries, Schedule};
 use nightkeep_wire::report::{Cause, Outcome};
 
-use super::Timetable;
+use super::{Timetable, catch_up_delay};
 use crate::span::{CLOCK_TOLERANCE, sane};
 
 /// Up to this late a start is still the scheduled one.
@@ -25,6 +26,15 @@ pub struct RunRecord {
     pub started: DateTime<Utc>,
     /// When it ended, and how; none while it runs.
     pub ended: Option<(DateTime<Utc>, Outcome)>,
+    /// The scheduled time it was started for, where that is known. It serves this one whatever the clock did meanwhile.
+    pub occurrence: Option<DateTime<Utc>>,
+}
+
+impl RunRecord {
+    /// A run of which only its times are known.
+    pub const fn of(started: DateTime<Utc>, ended: Option<(DateTime<Utc>, Outcome)>) -> Self {
+        Self { started, ended, occurrence: None }
+    }
 }
 
 /// What has happened to a plan on this machine.
@@ -36,6 +46,32 @@ pub struct StartHistory {
     pub runs: Vec<RunRecord>,
     /// End of a pause.
     pub paused_until: Option<DateTime<Utc>>,
+    /// Since when the machine has been up without a break; none where that is not known.
+    pub up_since: Option<DateTime<Utc>>,
+}
+
+/// Whether a clock that showed `before` was since put back further than clocks are usually corrected.
+pub fn clock_was_put_back(before: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    sane(now) + CLOCK_TOLERANCE < sane(before)
+}
+
+/// A run as it is to be remembered once a clock that showed `before` was put back: it happened, but not in the future. It is
+/// moved by as much as the clock was, to when it really ran; else a run from three days in a wrong future would pass for the
+/// one of those days when they come. What is past stays as it is.
+pub fn redated(run: RunRecord, before: DateTime<Utc>, now: DateTime<Utc>) -> RunRecord {
+    let latest = sane(run.ended.map_or(run.started, |(at, _)| at.max(run.started)));
+    let (before, now) = (sane(before), sane(now));
+    if latest <= now {
+        return run;
+    }
+    let back = before.max(latest) - now;
+    let earlier = |at: DateTime<Utc>| sane(at) - back;
+    RunRecord {
+        started: earlier(run.started),
+        ended: run.ended.map(|(at, outcome)| (earlier(at), outcome)),
+        // A scheduled time that was still to come when it really ran is to be served by itself.
+        occurrence: run.occurrence.filter(|at| *at <= earlier(run.started) + CLOCK_TOLERANCE),
+    }
 }
 
 /// What to do next.
@@ -76,15 +112,23 @@ pub fn next_action(
     let due = timetable.latest(now).filter(|occurrence| *occurrence > history.applied_at);
     let start = due.and_then(|occurrence| start_of(occurrence, plan, delay, history, now).map(|at| (occurrence, at)));
     match start {
-        Some((occurrence, at)) => at_or_later(occurrence, at, delay, history, now),
+        Some((occurrence, at)) if at <= now => start_now(occurrence, delay, history, now),
+        // Another try of this one, unless the next one comes first.
+        Some((occurrence, at)) => match upcoming(timetable, delay, history, now) {
+            next @ NextAction::WaitUntil { start, .. } if start < at => next,
+            _ => NextAction::WaitUntil { start: at, occurrence },
+        },
         None => upcoming(timetable, delay, history, now),
     }
 }
 
 fn without_future(history: &StartHistory, now: DateTime<Utc>) -> StartHistory {
     let runs = history.runs.iter().filter(|run| run.started <= now + CLOCK_TOLERANCE);
-    let runs = runs
-        .map(|run| RunRecord { started: sane(run.started), ended: run.ended.map(|(at, outcome)| (sane(at), outcome)) });
+    let runs = runs.map(|run| RunRecord {
+        started: sane(run.started),
+        ended: run.ended.map(|(at, outcome)| (sane(at), outcome)),
+        ..*run
+    });
     StartHistory { runs: runs.collect(), ..history.clone() }
 }
 
@@ -98,7 +142,11 @@ fn start_of(
 ) -> Option<DateTime<Utc>> {
     let planned = occurrence + delay;
     let again = match serving(occurrence, &history.runs).as_slice() {
-        [] => planned,
+        // It was down at the time: it is not the only one that came up just now.
+        [] => match history.up_since.filter(|up| *up > planned) {
+            Some(up) => up + catch_up_delay(delay),
+            None => planned,
+        },
         attempts => retry_at(attempts, &plan.options.task_failure)?,
     };
     let at = again.max(history.paused_until.unwrap_or(again));
@@ -106,9 +154,13 @@ fn start_of(
     (!too_late).then_some(at)
 }
 
-/// Runs that serve the occurrence: those that started at or after it, and one that was going on. In order of start.
+/// Runs that serve the occurrence: those that started at or after it, one that was going on, and one that was started for it
+/// before the clock was put back a little. In order of start.
 fn serving(occurrence: DateTime<Utc>, runs: &[RunRecord]) -> Vec<RunRecord> {
-    let over = |run: &RunRecord| run.started < occurrence && run.ended.is_some_and(|(at, _)| at <= occurrence);
+    let over = |run: &RunRecord| {
+        let before = run.started < occurrence && run.ended.is_some_and(|(at, _)| at <= occurrence);
+        before && run.occurrence.is_none_or(|meant| meant < occurrence)
+    };
     let mut serving: Vec<_> = runs.iter().copied().filter(|run| !over(run)).collect();
     serving.sort_by_key(|run| run.started);
     serving
@@ -141,16 +193,7 @@ fn latest_start(schedule: &Schedule) -> Option<Duration> {
     }
 }
 
-fn at_or_later(
-    occurrence: DateTime<Utc>,
-    at: DateTime<Utc>,
-    delay: Duration,
-    history: &StartHistory,
-    now: DateTime<Utc>,
-) -> NextAction {
-    if now < at {
-        return NextAction::WaitUntil { start: at, occurrence };
-    }
+fn start_now(occurrence: DateTime<Utc>, delay: Duration, history: &StartHistory, now: DateTime<Utc>) -> NextAction {
     let first = serving(occurrence, &history.runs).is_empty();
     let cause = if first && now <= occurrence + delay + PUNCTUAL { Cause::Schedule } else { Cause::CatchUp };
     NextAction::Start { occurrence, cause }

@@ -82,8 +82,8 @@ impl PlanFacts<'_> {
     }
 
     pub(super) fn runs(&self) -> Vec<RunRecord> {
-        let ended = self.results.iter().map(|r| RunRecord { started: r.started, ended: Some((r.finished, r.outcome)) });
-        let running = self.running.iter().map(|r| RunRecord { started: r.started, ended: None });
+        let ended = self.results.iter().map(|r| RunRecord::of(r.started, Some((r.finished, r.outcome))));
+        let running = self.running.iter().map(|r| RunRecord::of(r.started, None));
         ended.chain(running).collect()
     }
 }

@@ -98,6 +98,9 @@ pub struct PlanStatus {
     /// The real minute of the next start.
     #[serde(default)]
     pub next_start: Option<DateTime<Utc>>,
+    /// What its due run waits for, such as mains power.
+    #[serde(default)]
+    pub held: Option<String>,
     /// Why this agent cannot run it.
     #[serde(default)]
     pub problem: Option<String>,

@@ -1,5 +1,6 @@
 //! How a run of a plan behaves. Names stay close to what imported plans call them.
 
+use chrono::{NaiveTime, Weekday};
 use serde::{Deserialize, Serialize};
 
 /// Options of a plan.
@@ -12,8 +13,12 @@ pub struct PlanOptions {
     pub compression: Compression,
     /// Share of the processor and disk.
     pub priority: Priority,
-    /// Upload limit; none means no limit.
+    /// Bytes per second put to the vault; none means no limit.
     pub upload_bytes_per_second_max: Option<u64>,
+    /// Bytes per second read from the vault; none means no limit.
+    pub download_bytes_per_second_max: Option<u64>,
+    /// Share of all the machine's processors, 1 to 100 percent; none means no limit.
+    pub cpu_percent_max: Option<u8>,
     /// Keeps the machine awake while a run is going on.
     pub prevent_sleep: bool,
     /// On battery.
@@ -32,6 +37,10 @@ pub struct PlanOptions {
     pub pre_command: Option<String>,
     /// Runs after, likewise.
     pub post_command: Option<String>,
+    /// What a pre command that fails means.
+    pub pre_command_failure: CommandFailure,
+    /// Other limits at certain hours; the first window that holds replaces all three limits.
+    pub limit_windows: Vec<LimitWindow>,
 }
 
 impl Default for PlanOptions {
@@ -41,6 +50,8 @@ impl Default for PlanOptions {
             compression: Compression::Normal,
             priority: Priority::Low,
             upload_bytes_per_second_max: None,
+            download_bytes_per_second_max: None,
+            cpu_percent_max: None,
             prevent_sleep: true,
             battery: BatteryRule::default(),
             network: NetworkRule::default(),
@@ -50,6 +61,8 @@ impl Default for PlanOptions {
             windows_event_log: EventLog { enabled: false, level: EventLogLevel::ErrorsAndWarnings },
             pre_command: None,
             post_command: None,
+            pre_command_failure: CommandFailure::Fail,
+            limit_windows: Vec::new(),
         }
     }
 }
@@ -96,11 +109,14 @@ pub struct BatteryRule {
     pub run: bool,
     /// Below this charge in percent no run starts.
     pub charge_percent_min: u8,
+    /// Below this charge in percent a run that the schedule brought is interrupted; 0 lets it go on to the end. One above
+    /// `charge_percent_min` counts as that.
+    pub charge_percent_stop: u8,
 }
 
 impl Default for BatteryRule {
     fn default() -> Self {
-        Self { run: true, charge_percent_min: 30 }
+        Self { run: true, charge_percent_min: 30, charge_percent_stop: 15 }
     }
 }
 
@@ -110,13 +126,15 @@ impl Default for BatteryRule {
 pub struct NetworkRule {
     /// Whether a run may start on a metered network.
     pub on_metered: bool,
+    /// Where it may not: whether a run that the schedule brought is interrupted when the network becomes metered.
+    pub stop_on_metered: bool,
     /// Whether a run may start over a VPN.
     pub on_vpn: bool,
 }
 
 impl Default for NetworkRule {
     fn default() -> Self {
-        Self { on_metered: false, on_vpn: true }
+        Self { on_metered: false, stop_on_metered: true, on_vpn: true }
     }
 }
 
@@ -150,4 +168,35 @@ pub enum EventLogLevel {
     ErrorsAndWarnings,
     /// Every run.
     All,
+}
+
+/// What a pre command that fails means for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandFailure {
+    /// The run fails; nothing is backed up.
+    Fail,
+    /// The run goes on and ends with a warning.
+    Warn,
+}
+
+/// Limits that hold between two times of day, in the zone of the schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitWindow {
+    /// Days on which it begins; none means every day.
+    #[serde(default)]
+    pub weekdays: Vec<Weekday>,
+    /// Its begin.
+    pub from: NaiveTime,
+    /// Its end, not included; not after its begin, it lies on the next day.
+    pub until: NaiveTime,
+    /// Bytes per second put to the vault; none means no limit.
+    #[serde(default)]
+    pub upload_bytes_per_second_max: Option<u64>,
+    /// Bytes per second read from the vault; none means no limit.
+    #[serde(default)]
+    pub download_bytes_per_second_max: Option<u64>,
+    /// Share of all the machine's processors, 1 to 100 percent; none means no limit.
+    #[serde(default)]
+    pub cpu_percent_max: Option<u8>,
 }

@@ -1,5 +1,7 @@
 //! Whether a plan can be run. All problems are told at once, each with its field and the remedy.
 
+mod options;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,7 +77,7 @@ impl Plan {
         check_retention(&self.retention, &mut problems);
         check_location(&self.location, &mut problems);
         check_encryption(&self.encryption, &mut problems);
-        check_options(self, &mut problems);
+        options::check(&self.options, &mut problems);
         if problems.0.is_empty() {
             return Ok(());
         }
@@ -200,24 +202,5 @@ fn check_encryption(encryption: &Encryption, problems: &mut Problems) {
             problems.unless(!domain.trim().is_empty(), "encryption.domain", "the private domain needs a name");
         }
         Encryption::Unknown => problems.unless(false, "encryption", "unknown kind of encryption: update this program"),
-    }
-}
-
-fn check_options(plan: &Plan, problems: &mut Problems) {
-    let options = &plan.options;
-    let charge = options.battery.charge_percent_min;
-    problems.unless(charge <= 100, "options.battery.charge_percent_min", format!("{charge} is more than 100"));
-    let rate = options.upload_bytes_per_second_max;
-    problems.unless(rate.is_none_or(|r| r >= 1024), "options.upload_bytes_per_second_max", "1024 is the lowest limit");
-    for (field, name) in
-        [("options.pre_command", &options.pre_command), ("options.post_command", &options.post_command)]
-    {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let ok = name.as_ref().is_none_or(|n| !n.is_empty() && !n.starts_with('.') && n.chars().all(plain));
-        problems.unless(
-            ok,
-            field,
-            "a command is named by its file in the machine's own folder: letters, digits, - _ .",
-        );
     }
 }

@@ -37,6 +37,8 @@ pub enum FindingKind {
     Shrunken,
     /// Volume snapshot failed; files were read live.
     SnapshotFailed,
+    /// A command before or after the run failed.
+    CommandFailed,
     /// A kind that this build does not know.
     #[serde(other)]
     Unknown,
@@ -54,6 +56,7 @@ impl FindingKind {
             | Self::Unsupported
             | Self::Shrunken
             | Self::SnapshotFailed
+            | Self::CommandFailed
             | Self::Unknown => false,
         }
     }

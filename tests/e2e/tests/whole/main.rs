@@ -13,5 +13,6 @@ mod memory;
 mod prune;
 mod restores;
 mod resumes;
+mod selftest;
 mod support;
 mod thrift;

@@ -23,10 +23,11 @@ pub(super) fn of(status: &StatusSnapshot) -> String {
         if let Some(last) = &plan.last {
             let _ = write!(text, "\n  last   {}  {}", local(last.finished), last.message);
         }
-        match (&plan.problem, plan.next_start) {
-            (Some(problem), _) => _ = write!(text, "\n  cannot run here: {problem}"),
-            (None, Some(next)) => _ = write!(text, "\n  next   {}", local(next)),
-            (None, None) => {}
+        match (&plan.problem, &plan.held, plan.next_start) {
+            (Some(problem), _, _) => _ = write!(text, "\n  cannot run here: {problem}"),
+            (None, Some(held), _) => _ = write!(text, "\n  due, but waits for {held}"),
+            (None, None, Some(next)) => _ = write!(text, "\n  next   {}", local(next)),
+            (None, None, None) => {}
         }
     }
     let _ = write!(text, "\n{}", link_text(&status.link));

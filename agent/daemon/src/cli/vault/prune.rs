@@ -57,7 +57,7 @@ struct Moved {
 /// Prunes, or says what pruning would do.
 pub(super) fn run(args: &PruneArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let began = std::time::Instant::now();
-    if let Err(error) = nightkeep_platform::process::to_background() {
+    if let Err(error) = nightkeep_platform::process::set_priority(nightkeep_platform::process::Priority::Background) {
         tracing::debug!(%error, "The collection keeps its priority; a backup beside it may be slower");
     }
     let vault = open::owner(&args.vault, globals)?;

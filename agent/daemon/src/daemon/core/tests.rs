@@ -1,5 +1,7 @@
 //! The daemon's decisions under a virtual clock.
 
+mod machine;
+
 use super::*;
 use crate::daemon::orders::{Caller, obey};
 use nightkeep_wire::control::{Answer, ControlErrorCode, Op, Reply};
@@ -9,7 +11,7 @@ use nightkeep_wire::plan::{Plan, Schedule};
 use nightkeep_wire::report::{MissedReason, PlanState};
 use nightkeep_wire::{CommandId, RecoveryPointId};
 
-const CALM: Conditions = Conditions { on_battery: None };
+const CALM: Conditions = Conditions { on_battery: None, charge_percent: None, metered: None, vpn: None };
 
 /// Monday 2026-03-02, so many hours and minutes after midnight UTC.
 fn at(hours: i64, minutes: i64) -> DateTime<Utc> {
@@ -73,21 +75,21 @@ fn reports(effects: &[Effect]) -> Vec<&ReportBody> {
 fn report(effect: &Effect) -> Option<&ReportBody> {
     match effect {
         Effect::Report(body) => Some(body),
-        Effect::Run { .. } | Effect::Stop(_) | Effect::Leave => None,
+        Effect::Run { .. } | Effect::Stop(_) | Effect::PostCommand { .. } | Effect::Leave => None,
     }
 }
 
 fn started(effects: &[Effect]) -> Option<Job> {
     effects.iter().find_map(|effect| match effect {
         Effect::Run { job, .. } => Some(job.clone()),
-        Effect::Report(_) | Effect::Stop(_) | Effect::Leave => None,
+        Effect::Report(_) | Effect::Stop(_) | Effect::PostCommand { .. } | Effect::Leave => None,
     })
 }
 
 fn stops(effects: &[Effect]) -> Vec<StopKind> {
     let kind = |effect: &Effect| match effect {
         Effect::Stop(kind) => Some(*kind),
-        Effect::Report(_) | Effect::Run { .. } | Effect::Leave => None,
+        Effect::Report(_) | Effect::Run { .. } | Effect::PostCommand { .. } | Effect::Leave => None,
     };
     effects.iter().filter_map(kind).collect()
 }
@@ -351,8 +353,8 @@ fn nothing_starts_without_a_vault_or_on_a_battery_that_the_plan_spares() {
     if let Some(desired) = &mut core.desired {
         desired.plans[0].plan.options.battery.run = false;
     }
-    assert!(started(&core.tick(Conditions { on_battery: Some(true) }, at(23, 1)).0).is_none());
-    assert!(started(&core.tick(Conditions { on_battery: Some(false) }, at(23, 2)).0).is_some());
+    assert!(started(&core.tick(Conditions { on_battery: Some(true), ..CALM }, at(23, 1)).0).is_none());
+    assert!(started(&core.tick(Conditions { on_battery: Some(false), ..CALM }, at(23, 2)).0).is_some());
 }
 
 #[test]

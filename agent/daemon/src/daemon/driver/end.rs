@@ -54,7 +54,7 @@ impl Driver<'_> {
                     self.core.state.running = None;
                     self.core.state.queue.push_front(Job { started: None, ..job });
                 }
-                Effect::Report(_) => kept.push(effect),
+                Effect::Report(_) | Effect::PostCommand { .. } => kept.push(effect),
             }
         }
         self.commit(kept);

@@ -59,12 +59,22 @@ impl Driver<'_> {
             cache: places.cache(),
             own_folders: vec![places.state.clone(), places.identity.clone(), places.log.clone()],
             workers: config.jobs.workers,
-            patience: Duration::from_secs(config.link.storage_patience_seconds),
+            commands_file: places.commands_file(),
+            patience: config.link.storage_patience_seconds.map(Duration::from_secs),
             journal: self.agent.journal.clone(),
             job,
             plan,
             watch,
             stop,
+        }
+    }
+
+    /// After a crash: what a pre command stopped is started again, although nobody is left who waits for it.
+    pub(super) fn run_post_command(&self, job: &Job, plan: AppliedPlan) {
+        let run = self.run_of(job.clone(), plan, Arc::new(Watch::new(job.clone())), Stop::new());
+        let started = std::thread::Builder::new().name("post".to_owned()).spawn(move || job::after_crash(&run));
+        if let Err(error) = started {
+            tracing::error!(job = %job.id, %error, "The post command could not be run");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::clock::{Clock as _, HostClock};
 use crate::daemon::core::Core;
 use crate::daemon::poller::Poller;
 use crate::daemon::reporter::Reporter;
+use crate::daemon::sensor;
 use crate::daemon::shared::{SharedIdentity, SharedOutbox};
 use crate::daemon::state::AgentState;
 use crate::daemon::{Agent, DaemonError};
@@ -94,6 +95,7 @@ impl<'a> Driver<'a> {
             results: mpsc::channel(1),
             desired,
             link_state,
+            conditions: tokio::task::block_in_place(sensor::listen),
             progress,
             wake_reporter,
             drained,

@@ -36,6 +36,7 @@ fn status(bucket: Bucket) -> StatusSnapshot {
             last: Some(last),
             newest_point: Some(at(10)),
             next_start: Some(at(34)),
+            held: None,
             problem: None,
         }],
         running: Vec::new(),
