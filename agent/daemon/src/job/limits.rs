@@ -105,7 +105,7 @@ mod tests {
         let usual = Executor::Threads { workers: 4, uploads: 2 };
         let workers = |percent, processors| match limits(percent).executor(usual, DateTime::UNIX_EPOCH, processors) {
             Executor::Threads { workers, uploads: 2 } => workers,
-            other => panic!("{other:?}"),
+            other @ Executor::Inline => panic!("{other:?}"),
         };
         assert_eq!(workers(None, 16), 4);
         assert_eq!(workers(Some(100), 16), 4);

@@ -114,10 +114,11 @@ pub fn next_action(
     match start {
         Some((occurrence, at)) if at <= now => start_now(occurrence, delay, history, now),
         // Another try of this one, unless the next one comes first.
-        Some((occurrence, at)) => match upcoming(timetable, delay, history, now) {
-            next @ NextAction::WaitUntil { start, .. } if start < at => next,
-            _ => NextAction::WaitUntil { start: at, occurrence },
-        },
+        Some((occurrence, at)) => {
+            let next = upcoming(timetable, delay, history, now);
+            let is_before = matches!(next, NextAction::WaitUntil { start, .. } if start < at);
+            if is_before { next } else { NextAction::WaitUntil { start: at, occurrence } }
+        }
         None => upcoming(timetable, delay, history, now),
     }
 }
