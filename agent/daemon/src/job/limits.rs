@@ -104,7 +104,10 @@ mod tests {
     fn workers_are_bounded_by_the_share_of_the_processors() {
         let usual = Executor::Threads { workers: 4, uploads: 2 };
         let workers = |percent, processors| match limits(percent).executor(usual, DateTime::UNIX_EPOCH, processors) {
-            Executor::Threads { workers, uploads: 2 } => workers,
+            Executor::Threads { workers, uploads } => {
+                assert_eq!(uploads, 2);
+                workers
+            }
             other @ Executor::Inline => panic!("{other:?}"),
         };
         assert_eq!(workers(None, 16), 4);

@@ -13,8 +13,8 @@ use windows_sys::core::{GUID, HRESULT};
 use super::Connection;
 
 /// NetworkListManager and INetworkCostManager of netlistmgr.h.
-const MANAGER: GUID = GUID::from_u128(0xdcb00c01_570f_4a9b_8d69_199fdba5723b);
-const COST_MANAGER: GUID = GUID::from_u128(0xdcb00008_570f_4a9b_8d69_199fdba5723b);
+static MANAGER: GUID = GUID::from_u128(0xdcb00c01_570f_4a9b_8d69_199fdba5723b);
+static COST_MANAGER: GUID = GUID::from_u128(0xdcb00008_570f_4a9b_8d69_199fdba5723b);
 
 /// NLM_CONNECTION_COST.
 const UNRESTRICTED: u32 = 0x1;
