@@ -1,8 +1,8 @@
 //! What changed since a moment: the system's own change journal, so that a run need not look at everything.
 //!
 //! A journal is asked with a [`Position`] of an earlier moment and answers with the [`Changes`] since, or that it cannot
-//! vouch for them ([`Lost`]). Positions are opaque: Linux and Windows count the moments they were asked at, macOS will put an
-//! FSEvents event id into one, which would outlive the process.
+//! vouch for them ([`Lost`]). Positions are opaque: they count the moments at which the journal was asked, for as long as the
+//! process lives; what ties them to the system's own journal (its id and numbers) is kept and compared beside.
 //!
 //! Directories are told by identity, because names move while paths are looked up: whoever walks the tree knows the
 //! identity of what it stands in.
