@@ -2,6 +2,7 @@
 //!
 //! Invariant: everything a person or a script sees goes through [`cli`]; nothing else writes to standard output.
 
+mod chain;
 mod cli;
 mod clock;
 mod config;

@@ -20,7 +20,7 @@ use super::service::windows_services::NAME;
 use crate::clock::HostClock;
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::job::{self, Allowed};
+use crate::job::Allowed;
 use crate::journal;
 use crate::link::{HostLink, Signer};
 use crate::places::Places;
@@ -159,9 +159,9 @@ fn allowed_commands(places: &Places) -> Check {
                 let names: Vec<String> = allowed.names().into_iter().collect();
                 check(name, Verdict::Works, names.join(", "))
             }
-            Some((broken, error)) => check(name, Verdict::Fails, format!("{broken}: {}", job::chain(error))),
+            Some((broken, error)) => check(name, Verdict::Fails, format!("{broken}: {}", crate::chain::chain(error))),
         },
-        Err(error) => check(name, Verdict::Fails, job::chain(&error)),
+        Err(error) => check(name, Verdict::Fails, crate::chain::chain(&error)),
     }
 }
 

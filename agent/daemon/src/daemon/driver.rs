@@ -31,7 +31,7 @@ use crate::clock::{Clock as _, HostClock};
 use crate::events;
 use crate::files;
 use crate::identity::Identity;
-use crate::job::{self, Allowed, Watch};
+use crate::job::{Allowed, Watch};
 use crate::link::HostLink;
 
 /// How often local subscribers hear of progress.
@@ -144,7 +144,7 @@ impl<'a> Driver<'a> {
             return Vec::new();
         }
         let allowed = Allowed::load(&self.agent.places.commands_file());
-        self.core.allow(allowed.map(|allowed| allowed.names()).map_err(|error| job::chain(&error)), now)
+        self.core.allow(allowed.map(|allowed| allowed.names()).map_err(|error| crate::chain::chain(&error)), now)
     }
 
     fn obey(&mut self, order: Order) {

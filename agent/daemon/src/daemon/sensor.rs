@@ -13,23 +13,7 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) fn listen() -> watch::Receiver<Conditions> {
     let (told, heard) = watch::channel(Conditions::default());
     let (first, looked) = std::sync::mpsc::channel::<()>();
-    let looking = std::thread::Builder::new().name("sensor".to_owned()).spawn(move || {
-        let mut first = Some(first);
-        while !told.is_closed() {
-            let now = Conditions::sense();
-            told.send_if_modified(|before| {
-                let changed = *before != now;
-                if changed {
-                    tracing::debug!(?now, "The machine's circumstances");
-                }
-                *before = now;
-                changed
-            });
-            // Dropped, it tells that the first look was taken.
-            drop(first.take());
-            std::thread::sleep(EVERY);
-        }
-    });
+    let looking = std::thread::Builder::new().name("sensor".to_owned()).spawn(move || look(&told, first, EVERY));
     match looking {
         Ok(_) => _ = looked.recv_timeout(EVERY),
         Err(error) => tracing::error!(%error, "The machine's circumstances are not looked at"),
@@ -37,14 +21,41 @@ pub(super) fn listen() -> watch::Receiver<Conditions> {
     heard
 }
 
+fn look(told: &watch::Sender<Conditions>, first: std::sync::mpsc::Sender<()>, every: Duration) {
+    let mut first = Some(first);
+    while !told.is_closed() {
+        let now = Conditions::sense();
+        told.send_if_modified(|before| {
+            let changed = *before != now;
+            if changed {
+                tracing::debug!(?now, "The machine's circumstances");
+            }
+            *before = now;
+            changed
+        });
+        // Dropped, it tells that the first look was taken.
+        drop(first.take());
+        std::thread::sleep(every);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_sensor_ends_with_its_last_listener() {
-        let mut heard = listen();
-        heard.borrow_and_update();
+    fn a_sensor_ends_with_its_last_listener_and_not_before() {
+        let (told, heard) = watch::channel(Conditions::default());
+        let (first, looked) = std::sync::mpsc::channel();
+        let (running, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            look(&told, first, Duration::from_millis(1));
+            drop(running);
+        });
+        assert!(looked.recv().is_err(), "the first look tells by letting go");
+        assert_eq!(ended.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
         drop(heard);
+        let told = ended.recv_timeout(Duration::from_secs(60));
+        assert_eq!(told, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn before(run: &Run) -> Before {
         Ok(()) => Before::GoOn(None),
         Err(CommandError::Stopped) => Before::Stopped,
         Err(error) => {
-            let words = format!("the pre command {name} failed: {}", super::chain(&error));
+            let words = format!("the pre command {name} failed: {}", crate::chain::chain(&error));
             match options.pre_command_failure {
                 CommandFailure::Fail => Before::Fail(words),
                 CommandFailure::Warn => Before::GoOn(Some(finding(words))),
@@ -41,7 +41,7 @@ pub(super) fn before(run: &Run) -> Before {
 pub(super) fn after(run: &Run, mut done: JobResult) -> JobResult {
     let Some(name) = &run.plan.plan.options.post_command else { return done };
     let Err(error) = carry_out(run, name, "after", status(done.outcome), || false) else { return done };
-    add_finding(&mut done, finding(format!("the post command {name} failed: {}", super::chain(&error))));
+    add_finding(&mut done, finding(format!("the post command {name} failed: {}", crate::chain::chain(&error))));
     done
 }
 
@@ -94,7 +94,7 @@ fn carry_out(run: &Run, name: &str, phase: &str, status: &str, stopped: impl Fn(
     match &ended {
         Ok(()) => tracing::info!(job = %run.job.id, command = name, phase, "A command is done"),
         Err(error) => {
-            let error = super::chain(error);
+            let error = crate::chain::chain(error);
             tracing::warn!(job = %run.job.id, command = name, phase, error, "A command failed");
         }
     }

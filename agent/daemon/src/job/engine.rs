@@ -352,7 +352,7 @@ fn failed(run: &Run, error: &RunError, refusal: Option<ProblemCode>) -> JobResul
         RunError::Vault(error) => result::class_of_vault(error, refusal),
         RunError::Backup(error) => result::class_of(error, refusal),
     };
-    let words = super::chain(error);
+    let words = crate::chain::chain(error);
     tracing::error!(job = %run.job.id, plan = %run.job.plan, error = %words, "Backup failed");
     let result = run.job.without_point(Outcome::Error, Some(result::bounded(&words)), run.link.clock().now());
     JobResult { error_class: Some(class), ..result }

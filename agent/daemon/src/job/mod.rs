@@ -38,20 +38,6 @@ pub(crate) struct Job {
     pub(crate) started: Option<DateTime<Utc>>,
 }
 
-/// An error with its causes, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 impl Job {
     /// The result of this job when it made no recovery point.
     pub(crate) fn without_point(&self, outcome: Outcome, error: Option<String>, now: DateTime<Utc>) -> JobResult {

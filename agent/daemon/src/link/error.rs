@@ -100,16 +100,7 @@ impl LinkError {
 
     /// The error with its causes in one line, for people.
     pub(crate) fn in_words(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let words = error.to_string();
-            if !text.contains(&words) {
-                text = format!("{text}: {words}");
-            }
-            cause = error.source();
-        }
-        text
+        crate::chain::chain(self)
     }
 }
 
