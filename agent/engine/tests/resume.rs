@@ -5,10 +5,9 @@ mod support;
 
 use nightkeep_engine::backup::{self, BackupError, BackupOptions, Executor};
 use nightkeep_engine::progress::{Silent, Stop, StopKind};
-use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
+use nightkeep_vault::store::{Layer, MemoryStore, ObjectName, Put, Store, StoreError};
 use nightkeep_vault::vault::Vault;
 use std::fs;
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use support::{Bench, LateClock, StopAt, noise, write};
@@ -142,7 +141,11 @@ const PACKS_BEFORE_IT_FAILS: usize = 50;
 /// Only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-impl Store for Stuck {
+impl Layer for Stuck {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
         let mut packs = self.data_packs.lock().unwrap();
         if name.as_str().starts_with("m/") {
@@ -158,26 +161,6 @@ impl Store for Stuck {
         }
         drop(packs);
         self.inner.put_create(name, bytes)
-    }
-
-    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        self.inner.get_range(name, range)
-    }
-
-    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
-        self.inner.head(name)
-    }
-
-    fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
-        self.inner.list(prefix, after, limit)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.inner.delete(name)
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 

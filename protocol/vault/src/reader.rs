@@ -99,43 +99,67 @@ impl BlockReader {
 
     /// Reads header and footer of a pack, or remembers them.
     pub fn open(&self, area: Area, id: PackId) -> Result<Arc<OpenPack>, VaultError> {
+        self.open_of(area, id, None)
+    }
+
+    /// The same; where the pack is said to have so many bytes, the store is not asked for its length.
+    fn open_of(&self, area: Area, id: PackId, bytes: Option<u64>) -> Result<Arc<OpenPack>, VaultError> {
         if let Some(pack) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).packs.get(&(area, id)) {
             return Ok(pack.clone());
         }
-        let pack = Arc::new(self.open_copy_or_ends(area, id)?);
+        let pack = Arc::new(self.open_copy_or_ends(area, id, bytes)?);
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).add(&pack);
         Ok(pack)
     }
 
-    fn open_copy_or_ends(&self, area: Area, id: PackId) -> Result<OpenPack, VaultError> {
+    fn open_copy_or_ends(&self, area: Area, id: PackId, said: Option<u64>) -> Result<OpenPack, VaultError> {
         let copy = Some(area).filter(|area| *area == Area::Meta).and_then(|_| self.vault.kept_meta_bytes(id));
         if let Some(bytes) = copy {
             let gone = || StoreError::NotFound { name: area.name(id) };
-            let opened = self.read_ends_of(area, id, bytes, &|range| self.vault.kept_meta(id, range).ok_or_else(gone));
+            let kept = |range| self.vault.kept_meta(id, range).ok_or_else(gone);
+            let opened = self.read_ends_of(area, id, bytes, false, &kept);
             if opened.is_ok() || !self.vault.drop_meta_pack(id) {
                 return opened;
             }
         }
-        self.read_ends(area, id)
-    }
-
-    fn read_ends(&self, area: Area, id: PackId) -> Result<OpenPack, VaultError> {
         let (name, store) = (area.name(id), self.vault.store());
+        let (is_far, read) = (store.parallelism() > 2, |range| store.get_range(&name, range));
+        if let Some(bytes) = said {
+            // An index may have been told lies; then the store is asked.
+            let opened = self.read_ends_of(area, id, bytes, is_far, &read);
+            if opened.is_ok() {
+                return opened;
+            }
+        }
         let bytes = store.head(&name)?.ok_or_else(|| StoreError::NotFound { name: name.clone() })?;
-        self.read_ends_of(area, id, bytes, &|range| store.get_range(&name, range))
+        self.read_ends_of(area, id, bytes, is_far, &read)
     }
 
-    /// Opens a pack of `bytes` bytes, of which `read` gives any range.
+    /// Opens a pack of `bytes` bytes, of which `read` gives any range; of a far one, both ends at once.
     fn read_ends_of(
         &self,
         area: Area,
         id: PackId,
         bytes: u64,
-        read: &dyn Fn(Range<u64>) -> Result<Vec<u8>, StoreError>,
+        is_far: bool,
+        read: &(dyn Fn(Range<u64>) -> Result<Vec<u8>, StoreError> + Sync),
     ) -> Result<OpenPack, VaultError> {
         let damaged = |source| VaultError::Pack { name: area.name(id), source };
-        let start = read(0..HEADER_READ_BYTES.min(bytes))?;
-        let mut tail = read(bytes.saturating_sub(TAIL_READ_BYTES)..bytes)?;
+        let first = || read(0..HEADER_READ_BYTES.min(bytes));
+        let last = || read(bytes.saturating_sub(TAIL_READ_BYTES)..bytes);
+        let (start, mut tail) = if bytes <= TAIL_READ_BYTES {
+            let whole = last()?;
+            (whole.clone(), whole)
+        } else if is_far {
+            let (start, tail) = std::thread::scope(|scope| {
+                let tail = scope.spawn(last);
+                (first(), tail.join())
+            });
+            // A panic there becomes one here, as without the thread.
+            (start?, tail.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+        } else {
+            (first()?, last()?)
+        };
         let wanted = footer_and_trailer_bytes(&tail).map_err(damaged)?;
         if wanted > tail.len() as u64 {
             tail = read(bytes.saturating_sub(wanted)..bytes)?;
@@ -209,21 +233,24 @@ impl BlockReader {
         Ok(())
     }
 
-    /// Opens many packs, several at a time; the answers come in the order of the questions.
-    pub fn open_all(&self, area: Area, ids: &[PackId]) -> Vec<Result<Arc<OpenPack>, VaultError>> {
+    /// Opens many packs, several at a time; the answers come in the order of the questions. With a pack stands its length
+    /// in bytes, where it is known.
+    pub fn open_all(&self, area: Area, packs: &[(PackId, Option<u64>)]) -> Vec<Result<Arc<OpenPack>, VaultError>> {
         let next = AtomicUsize::new(0);
         let opened: Mutex<Vec<_>> = Mutex::default();
         let work = || {
-            while let Some((n, id)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, ids.get(n)?))) {
-                let pack = self.open(area, *id);
+            while let Some((n, (id, bytes))) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, packs.get(n)?)))
+            {
+                let pack = self.open_of(area, *id, *bytes);
                 opened.lock().unwrap_or_else(PoisonError::into_inner).push((n, pack));
             }
         };
-        if ids.len() < 2 {
+        if packs.len() < 2 {
             work();
         } else {
             std::thread::scope(|scope| {
-                for _ in 0..OPENERS.min(ids.len()) {
+                for _ in 0..OPENERS.min(packs.len()) {
                     scope.spawn(work);
                 }
             });
@@ -299,8 +326,8 @@ impl CatalogueReader {
         let damaged = |source: ObjectError| VaultError::Object { name: point.name().clone(), source };
         let body = point.body(&meta).map_err(damaged)?;
         let (mut located, mut lost) = (HashMap::new(), Vec::new());
-        let packs = &point.header.meta_packs;
-        for (id, pack) in packs.iter().zip(blocks.open_all(Area::Meta, packs)) {
+        let packs: Vec<_> = point.header.meta_packs.iter().map(|id| (*id, None)).collect();
+        for ((id, _), pack) in packs.iter().zip(blocks.open_all(Area::Meta, &packs)) {
             match pack {
                 Ok(pack) => {
                     for (number, block) in pack.footer.blocks.iter().enumerate() {

@@ -157,9 +157,8 @@ impl Needs<'_> {
     fn of(&mut self, point: &Point, with_data: bool) -> Result<(Packs, Vec<Problem>), VaultError> {
         let (mut packs, mut problems) = (HashSet::new(), Vec::new());
         let (mut roots, mut leaves) = (Vec::new(), HashMap::new());
-        for (id, opened) in
-            point.header.meta_packs.iter().zip(self.blocks.open_all(Area::Meta, &point.header.meta_packs))
-        {
+        let asked: Vec<_> = point.header.meta_packs.iter().map(|id| (*id, None)).collect();
+        for ((id, _), opened) in asked.iter().zip(self.blocks.open_all(Area::Meta, &asked)) {
             match opened {
                 Err(error) if error.is_damage() => problems.push(Problem { name: Area::Meta.name(*id), error }),
                 Err(error) => return Err(error),

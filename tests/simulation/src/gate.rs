@@ -3,7 +3,7 @@
 //! **Invariant**: at most one actor runs at a time, so a schedule gives the same course of events every time.
 
 use nightkeep_vault::codec::Time;
-use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
+use nightkeep_vault::store::{Layer, MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -173,7 +173,11 @@ fn dead<T>(name: &str) -> Result<T, StoreError> {
     Err(StoreError::Failed { operation: "reach", name: name.to_owned(), source: "no answer".into() })
 }
 
-impl Store for GateStore {
+impl Layer for GateStore {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
         self.write(name, || {
             let mut position = self.gate.lock();
@@ -204,9 +208,5 @@ impl Store for GateStore {
 
     fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
         self.write(name, || self.inner.sweep(name, at))
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }

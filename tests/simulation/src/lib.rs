@@ -8,7 +8,7 @@ mod gate;
 pub use gate::{Gate, GateStore};
 
 use nightkeep_vault::codec::Time;
-use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
+use nightkeep_vault::store::{Layer, MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,7 +77,11 @@ impl FaultyStore {
     }
 }
 
-impl Store for FaultyStore {
+impl Layer for FaultyStore {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
         self.write(name, || self.inner.put_create(name, bytes))
     }
@@ -100,10 +104,6 @@ impl Store for FaultyStore {
 
     fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
         self.write(name, || self.inner.sweep(name, at))
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 
@@ -157,7 +157,11 @@ impl AtEffect {
     }
 }
 
-impl Store for AtEffect {
+impl Layer for AtEffect {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
         self.count_write();
         self.inner.put_create(name, bytes)
@@ -172,20 +176,13 @@ impl Store for AtEffect {
         self.inner.get_range(name, range)
     }
 
-    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
-        self.inner.head(name)
-    }
-
-    fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
-        self.inner.list(prefix, after, limit)
-    }
-
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.count_write();
         self.inner.delete(name)
     }
 
-    fn location(&self) -> String {
-        self.inner.location()
+    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
+        self.count_write();
+        self.inner.sweep(name, at)
     }
 }

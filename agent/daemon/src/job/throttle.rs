@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nightkeep_rules::limits::Limits;
-use nightkeep_vault::codec::Time;
-use nightkeep_vault::store::{ObjectInfo, ObjectName, Put, Store, StoreError};
+use nightkeep_vault::store::{Layer, ObjectName, Put, Store, StoreError};
 
 /// Waiting is cut into pieces, so that a stop and another hour's rate are noticed soon.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -78,7 +77,11 @@ impl<P: Pulse> ThrottledStore<P> {
     }
 }
 
-impl<P: Pulse> Store for ThrottledStore<P> {
+impl<P: Pulse> Layer for ThrottledStore<P> {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
         self.take(&self.up, |limits| limits.upload_bytes_per_second, bytes.len() as u64);
         self.inner.put_create(name, bytes)
@@ -95,34 +98,6 @@ impl<P: Pulse> Store for ThrottledStore<P> {
         let bytes = self.inner.get_range(name, range)?;
         self.down.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes.len() as f64;
         Ok(bytes)
-    }
-
-    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
-        self.inner.head(name)
-    }
-
-    fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
-        self.inner.list(prefix, after, limit)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.inner.delete(name)
-    }
-
-    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
-        self.inner.sweep(name, at)
-    }
-
-    fn empty_trash(&self, before: Time) -> Result<u64, StoreError> {
-        self.inner.empty_trash(before)
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    fn parallelism(&self) -> usize {
-        self.inner.parallelism()
     }
 }
 

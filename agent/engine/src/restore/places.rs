@@ -18,6 +18,8 @@ pub(crate) struct Place {
     pub(crate) pack: PackId,
     pub(crate) block: u32,
     pub(crate) member: u32,
+    /// The length of the pack in bytes, as the index has it.
+    pub(crate) pack_bytes: u64,
 }
 
 /// Where chunks lie, as of the newest generation when that was asked.
@@ -110,7 +112,8 @@ impl Found {
 }
 
 fn place(index: &Index, location: Location) -> Result<Place, IndexError> {
-    Ok(Place { pack: index.pack(location.pack)?.id, block: location.block, member: location.member })
+    let pack = index.pack(location.pack)?;
+    Ok(Place { pack: pack.id, block: location.block, member: location.member, pack_bytes: pack.bytes })
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use super::plan::{self, Want};
 use super::window::{Window, write_plain};
 use super::{RunError, Shared, chain};
 use crate::progress::FindingKind;
-use nightkeep_vault::id::PackId;
 use nightkeep_vault::pack::Area;
 use nightkeep_vault::reader::OpenPack;
 use nightkeep_vault::vault::VaultError;
@@ -123,8 +122,9 @@ impl Sender<'_> {
         wants.sort_unstable();
         let mut reads: Vec<Read> = Vec::new();
         let by_pack = plan::by_pack(&wants);
-        let ids: Vec<PackId> = by_pack.iter().map(|(id, _)| *id).collect();
-        for (opened, range) in shared.blocks.open_all(Area::Data, &ids).into_iter().zip(by_pack) {
+        let bytes = |range: &Range<usize>| wants.get(range.start).map(|want| want.place.pack_bytes);
+        let packs: Vec<_> = by_pack.iter().map(|(id, range)| (*id, bytes(range))).collect();
+        for (opened, range) in shared.blocks.open_all(Area::Data, &packs).into_iter().zip(by_pack) {
             match opened {
                 Ok(pack) => {
                     let ranges = plan::reads(&pack, &wants[range.1.clone()]);

@@ -3,7 +3,7 @@
 //! **Invariant**: every call is passed on unchanged and counted once, whether it succeeds or not; bytes are counted only
 //! where they arrived.
 
-use super::{ObjectInfo, ObjectName, Put, Store, StoreError};
+use super::{Layer, ObjectInfo, ObjectName, Put, Store, StoreError};
 use crate::codec::Time;
 use std::fmt;
 use std::ops::Range;
@@ -117,7 +117,11 @@ impl CountedStore {
     }
 }
 
-impl Store for CountedStore {
+impl Layer for CountedStore {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
         let put = self.count(&self.counts.puts, self.inner.put_create(name, bytes))?;
         self.counts.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -150,18 +154,6 @@ impl Store for CountedStore {
 
     fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
         self.count(&self.counts.deletes, self.inner.sweep(name, at))
-    }
-
-    fn empty_trash(&self, before: Time) -> Result<u64, StoreError> {
-        self.inner.empty_trash(before)
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    fn parallelism(&self) -> usize {
-        self.inner.parallelism()
     }
 }
 

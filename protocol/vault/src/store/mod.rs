@@ -7,10 +7,12 @@
 pub mod conformance;
 mod counted;
 mod disk;
+mod layer;
 mod memory;
 
 pub use counted::{CountedStore, Counts, Requests};
 pub use disk::DiskStore;
+pub use layer::Layer;
 pub use memory::MemoryStore;
 
 use crate::codec::Time;

@@ -6,8 +6,7 @@ use nightkeep_simulation::{Fault, FaultyStore};
 use nightkeep_vault::codec::Time;
 use nightkeep_vault::collect::CollectError;
 use nightkeep_vault::record::point;
-use nightkeep_vault::store::{MemoryStore, ObjectInfo, ObjectName, Put, Store, StoreError};
-use std::ops::Range;
+use nightkeep_vault::store::{Layer, MemoryStore, ObjectInfo, ObjectName, Store, StoreError};
 
 /// Leaves names out of its listings.
 struct Forgetful {
@@ -16,28 +15,13 @@ struct Forgetful {
     shows: fn(&str, &str) -> bool,
 }
 
-impl Store for Forgetful {
-    fn put_create(&self, name: &ObjectName, bytes: &[u8]) -> Result<Put, StoreError> {
-        self.inner.put_create(name, bytes)
-    }
-    fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        self.inner.get_range(name, range)
-    }
-    fn head(&self, name: &ObjectName) -> Result<Option<u64>, StoreError> {
-        self.inner.head(name)
+impl Layer for Forgetful {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
     }
     fn list(&self, prefix: &str, after: Option<&ObjectName>, limit: usize) -> Result<Vec<ObjectInfo>, StoreError> {
         let listed = self.inner.list(prefix, after, limit)?;
         Ok(listed.into_iter().filter(|info| (self.shows)(prefix, info.name.as_str())).collect())
-    }
-    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.inner.delete(name)
-    }
-    fn sweep(&self, name: &ObjectName, at: Time) -> Result<(), StoreError> {
-        self.inner.sweep(name, at)
-    }
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 
