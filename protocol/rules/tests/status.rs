@@ -329,6 +329,25 @@ fn missed_backups_raise_the_monitor_by_class() {
 }
 
 #[test]
+fn waiting_for_another_plan_counts_as_missed_only_after_four_hours_in_which_it_could_have_run() {
+    let (nightly, other) =
+        (nightly(), Plan { id: "018f3c1e-0000-7000-8000-000000000007".parse().unwrap(), ..plan("0 0 20 * * *") });
+    // What was due 13 hours ago waits for a run that began before it and ended so many hours ago.
+    let missed = |ended: i64| {
+        let long = RunResult { started: ago(14), finished: ago(ended), ..result(ended, Outcome::Ok) };
+        let busy = PlanFacts { results: vec![long], newest_point: Some(ago(14)), ..good(&other) };
+        judge(&machine(Server, vec![stale(&nightly, 20), busy]), at(NOW)).missed_in_a_row
+    };
+    assert_eq!([missed(3), missed(5), missed(12)], [0, 1, 1]);
+    let busy = PlanFacts {
+        results: vec![],
+        running: Some(Running { started: ago(14), ..running(0).unwrap() }),
+        ..good(&other)
+    };
+    assert_eq!(judge(&machine(Server, vec![stale(&nightly, 20), busy]), at(NOW)).missed_in_a_row, 0);
+}
+
+#[test]
 fn a_run_stopped_by_a_person_leaves_its_occurrence_missed() {
     let nightly = nightly();
     let mut facts = stale(&nightly, 20);

@@ -59,7 +59,7 @@ fn judge_plan(
     runs.extend(waiting.map(|at| RunRecord { occurrence: Some(at), ..RunRecord::of(at, None) }));
     let running = state.running.iter().filter(own).filter_map(|job| Some((job.started?, job.occurrence)));
     runs.extend(running.map(|(started, occurrence)| RunRecord { started, ended: None, occurrence }));
-    let missed = missed_occurrences(&due, &runs, &exempt, &online, &RULE, now);
+    let missed = missed_occurrences(&due, &runs, &exempt, &[], &online, &RULE, now);
     let after_applied = missed.into_iter().filter(|missed| missed.occurrence > applied.applied_at);
     Some(after_applied.map(|missed| (missed.occurrence, reason(memory, missed.online), missed.online)).collect())
 }

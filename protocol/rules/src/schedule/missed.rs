@@ -1,7 +1,7 @@
 //! Occurrences that nobody served.
 //!
 //! Invariant: a run that starts before the next occurrence serves this one, however late; a running backup, an allowed
-//! pause and maintenance never make a miss.
+//! pause and maintenance never make a miss, nor does the wait for another plan's backup.
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -20,11 +20,13 @@ pub struct MissedOccurrence {
 }
 
 /// Which of these occurrences were missed, as of now. `occurrences` ascend, all after the plan was applied and none after
-/// now; `exempt` are allowed pauses and maintenance; `online` is when the machine was heard.
+/// now; `exempt` are allowed pauses and maintenance; `busy` is when the machine backed up by other plans, of which one runs
+/// at a time; `online` is when the machine was heard.
 pub fn missed_occurrences(
     occurrences: &[DateTime<Utc>],
     runs: &[RunRecord],
     exempt: &[Span],
+    busy: &[Span],
     online: &[Span],
     rule: &MissedRule,
     now: DateTime<Utc>,
@@ -32,7 +34,8 @@ pub fn missed_occurrences(
     let ends = occurrences.iter().skip(1).copied().map(Some).chain([None]);
     let windows = occurrences.iter().zip(ends).map(|(from, end)| (Span::new(*from, end.unwrap_or(now)), end.is_some()));
     let missed = windows.filter(|(window, passed)| {
-        let judged = *passed || (!rule.needs_next && now >= window.from + rule.grace());
+        let could_run = window.length() - covered(busy, window);
+        let judged = *passed || (!rule.needs_next && could_run >= rule.grace());
         judged && !served(window, *passed, runs) && !is_exempt(window, exempt)
     });
     let missed =

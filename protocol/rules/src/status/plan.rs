@@ -57,7 +57,9 @@ fn count_missed(facts: &Facts<'_>, plan: &PlanFacts<'_>, due: &[DateTime<Utc>], 
     let rule = &facts.thresholds.missed;
     let runs: Vec<_> = plan.runs().into_iter().filter(|run| !was_cancelled(run.ended)).collect();
     let exempt: Vec<Span> = facts.maintenance.iter().copied().chain(allowed_pause(facts)).collect();
-    let missed = missed_occurrences(due, &runs, &exempt, &facts.online, rule, now);
+    let others = facts.plans.iter().filter(|other| other.id() != plan.id()).flat_map(PlanFacts::runs);
+    let busy: Vec<Span> = others.map(|run| Span::new(run.started, run.ended.map_or(now, |(at, _)| at))).collect();
+    let missed = missed_occurrences(due, &runs, &exempt, &busy, &facts.online, rule, now);
     u32::try_from(missed_in_a_row(due, &missed, &runs)).unwrap_or(u32::MAX)
 }
 
