@@ -17,6 +17,9 @@ pub(crate) mod ledger;
 mod system;
 #[cfg(test)]
 mod tests;
+/// The part of shadow copies that makes no call of Windows; tried on every system.
+#[cfg(any(windows, test))]
+mod vss;
 
 use std::fmt;
 use std::io;

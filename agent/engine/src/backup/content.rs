@@ -153,7 +153,7 @@ impl<'a> ContentStage<'a> {
         loop {
             // A small file is first read on what the walk saw of it: a call less, and soon read again when that is old.
             let as_seen = attempt == 1 && source.meta.bytes <= small_bytes_max;
-            let meta_of = |file: &File| if as_seen { Ok(source.meta) } else { files::file_meta(file) };
+            let meta_of = |file: &File| if as_seen { Ok(source.meta) } else { meta_now(source, file) };
             let opened = dir.open_file(&source.name).and_then(|file| Ok((meta_of(&file)?, file)));
             let read = match opened {
                 Ok((meta, _)) if meta.kind != FileKind::Regular => Err(not_regular()),
@@ -205,7 +205,7 @@ impl<'a> ContentStage<'a> {
             Ok(content) => content,
             Err(error) => return Ok(Err(error)),
         };
-        let after = match files::file_meta(file) {
+        let after = match meta_now(source, file) {
             Ok(after) if after.kind == FileKind::Regular => after,
             Ok(_) => return Ok(Err(not_regular())),
             Err(error) => return Ok(Err(error)),
@@ -305,6 +305,10 @@ struct ReadFile {
     content: Content,
     /// Whether it stayed as it was meanwhile.
     stable: bool,
+}
+
+fn meta_now(source: &SourceEntry, file: &File) -> io::Result<FileMeta> {
+    files::file_meta(file).map(|meta| source.renumber.apply(meta))
 }
 
 /// Whether it is the same file, and its contents are what they were, as far as a stat tells.
