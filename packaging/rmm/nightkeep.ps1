@@ -43,6 +43,7 @@ if (-not $ProgramFolder) {
     $ProgramFolder = $env:ProgramFiles
 }
 $Agent = Join-Path $ProgramFolder 'Nightkeep\nightkeep-agent.exe'
+$Monitor = Join-Path $ProgramFolder 'Nightkeep\nightkeep-monitor.exe'
 $Work = $null
 $Installed = $null
 
@@ -378,55 +379,59 @@ function Register-Machine([string]$TokenFile) {
 
 function Install-Agent([bool]$WithMonitor) {
     $manifest = Get-Manifest
-    if ($WithMonitor -and -not $manifest.Files["nightkeep-monitor-$($manifest.Version).msi"]) {
-        Stop-Run 'NoPackage' "this release has no backup monitor for Windows; nothing was installed"
-    }
     $tokenFile = Get-TokenFile
     $before = $Installed
-    $names = @("nightkeep-agent-$($manifest.Version).msi")
-    if ($WithMonitor) {
-        $names += "nightkeep-monitor-$($manifest.Version).msi"
-    }
+    # The installer brings both; a monitor that is there stays by itself.
+    $addsMonitor = $WithMonitor -and -not (Test-Path -LiteralPath $Monitor)
     if ($before -and (ConvertTo-Number $before) -gt (ConvertTo-Number $manifest.Version)) {
         Register-Machine $tokenFile
         Complete-Run 'NewerInstalled' "$before stays, as $($manifest.Version) is older" 0
     }
-    if ($before -and (ConvertTo-Number $before) -eq (ConvertTo-Number $manifest.Version)) {
+    $isSame = $before -and (ConvertTo-Number $before) -eq (ConvertTo-Number $manifest.Version)
+    if ($isSame -and -not $addsMonitor) {
         Register-Machine $tokenFile
         Complete-Run 'AlreadyInstalled' 'nothing to do' 0
     }
     if ($before) {
         Assert-NoBackup
     }
-    $paths = @($names | ForEach-Object { Get-Installer $manifest $_ })
+    $path = Get-Installer $manifest "nightkeep-agent-$($manifest.Version).msi"
     if ($before) {
         # A download takes its time.
         Assert-NoBackup
     }
-    $result = 0
-    foreach ($path in $paths) {
-        $log = Join-Path $Work 'msi.log'
-        $arguments = @('/i', "`"$path`"", '/qn', '/norestart', '/l*v', "`"$log`"")
+    $log = Join-Path $Work 'msi.log'
+    $arguments = @('/i', "`"$path`"", '/qn', '/norestart', '/l*v', "`"$log`"")
+    if ($isSame) {
+        $arguments += 'ADDLOCAL=Monitor'
+    } else {
+        if ($WithMonitor) {
+            $arguments += 'MONITOR=1'
+        }
         if ($tokenFile) {
             $arguments += "ENROLL_TOKEN_FILE=`"$tokenFile`""
         }
-        $code = Invoke-Installer $arguments
-        if ($code -eq 1618) {
-            Complete-Run 'Busy' 'another installation runs; try again later' 1618
+    }
+    $result = Invoke-Installer $arguments
+    if ($result -eq 1618) {
+        Complete-Run 'Busy' 'another installation runs; try again later' 1618
+    }
+    if (@(0, 1641, 3010) -notcontains $result) {
+        if (Test-Path -LiteralPath $log) {
+            Get-Content -LiteralPath $log -Tail 40 | ForEach-Object { [Console]::Error.WriteLine($_) }
         }
-        if (@(0, 1641, 3010) -notcontains $code) {
-            if (Test-Path -LiteralPath $log) {
-                Get-Content -LiteralPath $log -Tail 40 | ForEach-Object { [Console]::Error.WriteLine($_) }
-            }
-            Stop-Run 'InstallFailed' "msiexec ended with $code; a token that the host refuses does that, too"
-        }
-        if ($code -ne 0) {
-            $result = $code
-        }
+        Stop-Run 'InstallFailed' "msiexec ended with $result; a token that the host refuses does that, too"
     }
     $script:Installed = Get-InstalledVersion
     if (-not (Test-Path -LiteralPath $Agent)) {
         Stop-Run 'InstallFailed' 'msiexec says that it installed the agent, but it is not there'
+    }
+    if ($WithMonitor -and -not (Test-Path -LiteralPath $Monitor)) {
+        Stop-Run 'InstallFailed' 'msiexec says that it installed the backup monitor, but it is not there'
+    }
+    if ($isSame) {
+        Register-Machine $tokenFile
+        Complete-Run 'MonitorAdded' 'the backup monitor was added' $result
     }
     if ($before) {
         Complete-Run 'Upgraded' "upgraded from $before" $result

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The agent as a Windows program, under Wine: the platform's tests; a vault made, filled, read back and compared; the service;
-# the installer.
+# signatures, the installer, the backup monitor in the tray.
 # The last line is `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 packaging/windows/build.sh test --lib --tests -p nightkeep-platform 2>&1 | tee target/windows/platform-tests.log
-packaging/windows/build.sh build -p nightkeep-agent
+packaging/windows/build.sh build -p nightkeep-agent -p nightkeep-monitor
 cargo build --locked -p nightkeep-host
 
 export WINEPREFIX=$PWD/target/windows/wine WINEARCH=win64 WINEDEBUG=-all NIGHTKEEP_PASSPHRASE=only-for-this-test
@@ -39,10 +39,42 @@ nightkeep check --read-data
 rsync --archive --dry-run --itemize-changes --checksum --no-perms --no-owner --no-group \
     "$place/source/" "$place/restored/C/nightkeep-test/source/" | tee "$place/differences"
 test ! -s "$place/differences"
+
+# Names that are one to Windows: the first is restored whole, the others are told, and nothing is overwritten.
+mkdir -p "$place/case/Folder" "$place/case/folder"
+echo first >"$place/case/Name.txt"
+echo second >"$place/case/name.txt"
+echo first >"$place/case/Folder/file"
+echo second >"$place/case/folder/file"
+code=0
+nightkeep backup "$at\\case"
+for overwrite in "" --overwrite; do
+    nightkeep restore --target "$at\\cased" $overwrite --json latest >"$place/told" 2>&1 || code=$?
+    cat "$place/told"
+    test $code -eq 3
+    grep -q 'takes its name for .*Name.txt' "$place/told"
+    grep -q 'it and all in it are left out' "$place/told"
+    test "$(cat "$place/cased/C/nightkeep-test/case/Name.txt")" = first
+    test "$(cat "$place/cased/C/nightkeep-test/case/Folder/file")" = first
+    test "$(find "$place/cased/C/nightkeep-test/case" | wc -l)" -eq 4
+done
+
+# Wine has no shadow copies: required fails and names the volume, when available goes on and records how, never asks nothing.
+code=0
+nightkeep backup --snapshots required "$at\\case" >"$place/told" 2>&1 || code=$?
+cat "$place/told"
+test $code -eq 1
+grep -q 'a volume snapshot is required, and there is none of C:' "$place/told"
+nightkeep backup --snapshots when-available --json "$at\\case" >"$place/told" 2>&1
+cat "$place/told"
+grep -q 'read without a volume snapshot: this system has no Volume Shadow Copy service' "$place/told"
+grep -q '"snapshot_method":"live"' "$place/told"
+nightkeep points --json | grep -q '"snapshot_method":"live"'
 rm -rf "$place"
 code=0
-packaging/windows/service-test.sh "$agent" | tee target/windows/service-tests.log || code=1
-packaging/windows/msi-test.sh "$agent" | tee target/windows/msi-tests.log || code=1
+for part in service sign msi tray; do
+    packaging/windows/$part-test.sh "$agent" | tee target/windows/$part-tests.log || code=1
+done
 awk '/^test result:/ { passed += $4; failed += $6 } /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
-    END { print passed + 1 " passed, " failed + 0 " failed" }' target/windows/{platform,service,msi}-tests.log
+    END { print passed + 3 " passed, " failed + 0 " failed" }' target/windows/{platform,service,sign,msi,tray}-tests.log
 exit $code

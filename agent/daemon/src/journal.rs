@@ -106,7 +106,8 @@ impl SourceId {
     /// Of a source and the patterns that its `excludes` were made of.
     pub(crate) fn of(source: &SourceOptions, patterns: &[String]) -> Self {
         // Named one by one, so that a new field is not forgotten here.
-        let SourceOptions { machine_root, roots, excludes: _, skip, entire_machine } = source;
+        // Where it is read is no part of what it is.
+        let SourceOptions { machine_root, roots, excludes: _, skip, entire_machine, read_at: _ } = source;
         let mut hasher = blake3::Hasher::new();
         let mut add = |part: &[u8]| _ = hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         add(machine_root.as_os_str().as_encoded_bytes());

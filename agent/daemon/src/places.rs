@@ -81,6 +81,11 @@ impl Places {
         self.state.join("journals")
     }
 
+    /// What volume snapshots were made, and where some are mounted.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.state.join("snapshots")
+    }
+
     /// Reports that the host has not acknowledged.
     pub(crate) fn outbox(&self) -> PathBuf {
         self.state.join("outbox")

@@ -3,18 +3,23 @@
 //! **Invariant**: memory grows with the names of the largest directories on the way down, not with the number of files.
 
 mod ahead;
+mod elsewhere;
 
 use crate::changed::ChangedDirs;
 use crate::exclude::Excludes;
 use crate::progress::Finding;
 use ahead::{Ahead, Coming, Opened};
+use elsewhere::{Renumber, open_root, renumbered};
 use nightkeep_platform::files::{Dir, DirEntry, FileKind, FileMeta, Listing};
 use nightkeep_platform::journal::{Beneath, FileId};
 use nightkeep_platform::mounts::{MountClass, Mounts};
 use nightkeep_platform::names;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use elsewhere::ReadAt;
 
 /// What to walk.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct SourceOptions {
     pub skip: Vec<PathBuf>,
     /// Leave out pseudo and network filesystems and every folder that holds a vault ("entire machine").
     pub entire_machine: bool,
+    /// Directories that are read at another place than their own; see [`ReadAt`].
+    pub read_at: Vec<ReadAt>,
 }
 
 /// An entry of the source, with the handle of the directory it is in.
@@ -44,6 +51,8 @@ pub struct SourceEntry {
     pub meta: FileMeta,
     /// Listed only as a parent of a root.
     pub ancestor: bool,
+    /// For what its handle tells later.
+    pub(crate) renumber: Renumber,
 }
 
 /// What the walk comes upon.
@@ -77,7 +86,7 @@ pub enum SourceError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -105,6 +114,7 @@ struct Frame {
     whole: bool,
     /// Whether the journal is asked about the directories in it.
     ask: bool,
+    renumber: Renumber,
 }
 
 impl Frame {
@@ -117,8 +127,8 @@ impl Walk {
     /// Opens the machine's root and checks that every wanted root is there.
     pub fn new(options: SourceOptions) -> Result<Self, SourceError> {
         let at = |path: &Path, source| SourceError::Root { path: path.to_path_buf(), source };
-        let root = Arc::new(Dir::open(&options.machine_root).map_err(|error| at(&options.machine_root, error))?);
-        let meta = root.self_meta().map_err(|error| at(&options.machine_root, error))?;
+        let opened = open_root(&options).map_err(|error| at(&options.machine_root, error))?;
+        let (root, meta, renumber) = (Arc::new(opened.0), opened.1, opened.2);
         for wanted in &options.roots {
             let path = names::join(&options.machine_root, wanted).unwrap_or_else(|| options.machine_root.clone());
             std::fs::symlink_metadata(&path).map_err(|error| at(&path, error))?;
@@ -127,11 +137,12 @@ impl Walk {
         let skip = skip.map(|meta| (meta.device, meta.inode)).collect();
         let mounts = if options.entire_machine { Mounts::read().ok() } else { None };
         let whole = options.roots.iter().any(Vec::is_empty);
-        let entry = SourceEntry { dir: None, name: Vec::new(), path: Vec::new(), meta, ancestor: !whole };
+        let entry = SourceEntry { dir: None, name: Vec::new(), path: Vec::new(), meta, ancestor: !whole, renumber };
         let mut walk =
             Self { options, skip, mounts, stack: Vec::new(), pending: Some(Box::new(entry)), trust: None, ahead: None };
         let listing = root.list().map_err(|error| at(&walk.options.machine_root, error))?;
-        walk.push(root, Vec::new(), (listing, Vec::new()), meta.device, whole, true);
+        let frame = FrameOf { path: Vec::new(), device: meta.device, whole, ask: true, renumber };
+        walk.push(root, (listing, Vec::new()), frame);
         Ok(walk)
     }
 
@@ -158,7 +169,7 @@ impl Walk {
             let Some(entry) = frame.entries.next() else {
                 match frame.dir.next_entries(&mut frame.listing) {
                     Some(entries) => {
-                        frame.entries = entries.into_iter();
+                        frame.entries = renumbered(entries, frame.renumber).into_iter();
                         self.announce();
                     }
                     None => drop(self.stack.pop()),
@@ -179,8 +190,14 @@ impl Walk {
             if self.options.excludes.excludes(&path, is_dir) {
                 continue;
             }
-            let (dir, ask) = (frame.dir.clone(), frame.ask);
-            let found = Box::new(SourceEntry { dir: Some(dir), name: entry.name, path, meta, ancestor });
+            let (dir, ask, renumber) = (frame.dir.clone(), frame.ask, frame.renumber);
+            let mut found = Box::new(SourceEntry { dir: Some(dir), name: entry.name, path, meta, ancestor, renumber });
+            if is_dir && self.options.place_of(&found.path).is_some() {
+                match self.options.original(&found) {
+                    Ok(original) => *found = original,
+                    Err(error) => return Some(Step::Finding(Finding::of_read(&found.path, &error))),
+                }
+            }
             let asked = if is_dir && whole && ask { self.ask(&found) } else { Asked::Enter { ask } };
             let step = match asked {
                 Asked::Settled => return Some(Step::Settled(found)),
@@ -216,6 +233,10 @@ impl Walk {
     fn ask(&self, entry: &SourceEntry) -> Asked {
         let Some(Trust { changed, doubtful }) = &self.trust else { return Asked::Enter { ask: false } };
         let within = nightkeep_vault::reader::is_within;
+        // On the way to another volume nothing is taken over: what lies there is not what the directory's handle leads to.
+        if self.options.read_at.iter().any(|read_at| within(&read_at.path, &entry.path)) {
+            return Asked::Enter { ask: true };
+        }
         match changed.changes.beneath(FileId { device: entry.meta.device, inode: entry.meta.inode }) {
             Beneath::Unchanged if doubtful.iter().any(|path| within(path, &entry.path)) => Asked::Enter { ask: true },
             Beneath::Unchanged => Asked::Settled,
@@ -239,7 +260,12 @@ impl Walk {
             let path = frame.path_of(&entry.name);
             let is_left_out =
                 self.skip.contains(&(meta.device, meta.inode)) || self.options.excludes.excludes(&path, true);
-            (!is_left_out).then(|| Coming { parent: frame.dir.clone(), name: entry.name.clone(), path })
+            let is_elsewhere = self.options.place_of(&path).is_some();
+            (!is_left_out && !is_elsewhere).then(|| Coming {
+                parent: frame.dir.clone(),
+                name: entry.name.clone(),
+                path,
+            })
         });
         ahead.announce(coming.collect());
     }
@@ -261,15 +287,26 @@ impl Walk {
             // The mount point itself is kept, what is mounted there is not.
             return Descent::Nothing;
         }
-        let read_ahead = self.ahead.as_ref().and_then(|ahead| ahead.take(&entry.path));
-        match read_ahead.unwrap_or_else(|| Opened::open(parent, &entry.name)) {
+        let mut renumber = entry.renumber;
+        let opened = match self.options.place_of(&entry.path) {
+            Some(place) => Opened::open_at(place).and_then(|opened| {
+                renumber = Renumber::new(opened.dir.self_meta()?.device, meta.device);
+                Ok(opened)
+            }),
+            None => {
+                let read_ahead = self.ahead.as_ref().and_then(|ahead| ahead.take(&entry.path));
+                read_ahead.unwrap_or_else(|| Opened::open(parent, &entry.name))
+            }
+        };
+        match opened {
             Ok(opened) if self.options.entire_machine && holds_vault(&opened.listing) => {
                 tracing::info!(path = %String::from_utf8_lossy(&entry.path), "A folder that holds a vault is left out");
                 Descent::LeftOut
             }
             Ok(Opened { dir, listing, entries }) => {
                 self.count_read();
-                self.push(Arc::new(dir), entry.path.clone(), (listing, entries), meta.device, whole, ask);
+                let frame = FrameOf { path: entry.path.clone(), device: meta.device, whole, ask, renumber };
+                self.push(Arc::new(dir), (listing, entries), frame);
                 self.announce();
                 Descent::Nothing
             }
@@ -278,17 +315,20 @@ impl Walk {
     }
 
     /// A directory with its names and the metadata of the first of them.
-    fn push(
-        &mut self,
-        dir: Arc<Dir>,
-        path: Vec<u8>,
-        (listing, entries): (Listing, Vec<DirEntry>),
-        device: u64,
-        whole: bool,
-        ask: bool,
-    ) {
-        self.stack.push(Frame { dir, path, listing, entries: entries.into_iter(), device, whole, ask });
+    fn push(&mut self, dir: Arc<Dir>, (listing, entries): (Listing, Vec<DirEntry>), of: FrameOf) {
+        let FrameOf { path, device, whole, ask, renumber } = of;
+        let entries = renumbered(entries, renumber).into_iter();
+        self.stack.push(Frame { dir, path, listing, entries, device, whole, ask, renumber });
     }
+}
+
+/// What of a directory's frame does not come from its handle.
+struct FrameOf {
+    path: Vec<u8>,
+    device: u64,
+    whole: bool,
+    ask: bool,
+    renumber: Renumber,
 }
 
 enum Asked {

@@ -86,6 +86,7 @@ fn damage_is_named_and_never_restored_as_if_it_were_right() {
         excludes: Excludes::new(&[]).unwrap(),
         skip: Vec::new(),
         entire_machine: false,
+        read_at: Vec::new(),
     };
     let options = BackupOptions { pack_bytes: 300_000, ..BackupOptions::new(source, "machine") };
     backup::run(&Arc::new(vault), &options, &LateClock, &Silent, &Stop::new()).unwrap();

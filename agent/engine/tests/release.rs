@@ -86,6 +86,7 @@ impl Customer {
             excludes: Excludes::new(&[]).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         let options = BackupOptions::new(source, "");
         backup::run(&Arc::new(self.open(machine)), &options, &FixedClock, &Silent, &Stop::new()).unwrap();

@@ -59,6 +59,7 @@ impl Bench {
             excludes: Excludes::new(&[]).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         let options = BackupOptions { executor: Executor::Inline, ..BackupOptions::new(source, "machine") };
         backup::run(&vault, &options, &LateClock, &Silent, &Stop::new())?;

@@ -64,6 +64,7 @@ impl Bench {
             excludes: Excludes::new(&[]).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         BackupOptions::new(source, "machine")
     }

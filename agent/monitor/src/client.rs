@@ -9,7 +9,7 @@ use nightkeep_wire::control::{Answer, Event, LINE_BYTES_MAX, Line, Op, Reply, Re
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 
-use crate::model::Seen;
+use crate::model::{Notice, Seen};
 
 /// How long to wait before a daemon that is away is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
@@ -32,13 +32,13 @@ pub(crate) async fn follow(sockets: Vec<PathBuf>, seen: watch::Sender<Seen>) {
 pub(crate) async fn obey(
     sockets: Vec<PathBuf>,
     mut orders: mpsc::Receiver<Op>,
-    notices: watch::Sender<Option<String>>,
+    notices: watch::Sender<Option<Notice>>,
 ) {
     while let Some(op) = orders.recv().await {
         let notice = match order(&sockets, op).await {
             Ok(Answer::Ok(_)) => None,
-            Ok(Answer::Error(error)) => Some(error.message),
-            Err(_) => Some("The backup service does not answer".to_owned()),
+            Ok(Answer::Error(error)) => Some(Notice::Refused(error)),
+            Err(_) => Some(Notice::NoAnswer),
         };
         notices.send_replace(notice);
     }

@@ -8,24 +8,41 @@ pub(crate) struct Pixels {
     pub(crate) argb: Vec<u8>,
 }
 
+/// Each pixel is looked at in so many places a side, so that edges are smooth at any size.
+const SAMPLES: u32 = 4;
+
 /// The icon of a mood. `size` is the edge in pixels.
 pub(crate) fn draw(mood: Mood, size: u32) -> Pixels {
-    let (red, green, blue) = colour(mood);
     let mut argb = Vec::with_capacity((size * size * 4) as usize);
     for y in 0..size {
         for x in 0..size {
-            // From the middle, in units of the radius.
-            let at = |n: u32| (f64::from(n) + 0.5) / f64::from(size) * 2.0 - 1.0;
-            let (dx, dy) = (at(x), at(y));
-            let pixel = match dx.hypot(dy) <= 0.96 {
-                false => [0, 0, 0, 0],
-                true if has_ink(mood, dx, dy) => [255, 255, 255, 255],
-                true => [255, red, green, blue],
-            };
-            argb.extend_from_slice(&pixel);
+            argb.extend_from_slice(&pixel(mood, size, x, y));
         }
     }
     Pixels { size, argb }
+}
+
+/// Alpha by how much of it the disc covers, the colour between the disc's and the sign's by how much of that is sign.
+fn pixel(mood: Mood, size: u32, x: u32, y: u32) -> [u8; 4] {
+    let (mut disc, mut ink) = (0, 0);
+    for n in 0..SAMPLES * SAMPLES {
+        // From the middle, in units of the radius.
+        let at = |pixel: u32, part: u32| {
+            let place = f64::from(pixel) + (f64::from(part) + 0.5) / f64::from(SAMPLES);
+            place / f64::from(size) * 2.0 - 1.0
+        };
+        let (dx, dy) = (at(x, n % SAMPLES), at(y, n / SAMPLES));
+        if dx.hypot(dy) <= 0.98 {
+            disc += 1;
+            ink += u32::from(has_ink(mood, dx, dy));
+        }
+    }
+    if disc == 0 {
+        return [0; 4];
+    }
+    let (red, green, blue) = colour(mood);
+    let mixed = |colour: u8| ((u32::from(colour) * (disc - ink) + 255 * ink) / disc).min(255) as u8;
+    [(255 * disc / (SAMPLES * SAMPLES)) as u8, mixed(red), mixed(green), mixed(blue)]
 }
 
 const fn colour(mood: Mood) -> (u8, u8, u8) {
@@ -42,7 +59,7 @@ const fn colour(mood: Mood) -> (u8, u8, u8) {
 
 /// Whether the sign covers this place.
 fn has_ink(mood: Mood, x: f64, y: f64) -> bool {
-    let near = |a: (f64, f64), b: (f64, f64)| distance((x, y), a, b) < 0.13;
+    let near = |a: (f64, f64), b: (f64, f64)| distance((x, y), a, b) < 0.15;
     match mood {
         Mood::Ok => near((-0.45, 0.05), (-0.12, 0.4)) || near((-0.12, 0.4), (0.48, -0.35)),
         Mood::Running => {
@@ -78,14 +95,21 @@ mod tests {
 
     #[test]
     fn every_mood_can_be_told_by_its_sign_alone() {
-        let sign = |mood| -> Vec<bool> { draw(mood, 22).argb.chunks(4).map(|pixel| pixel == [255; 4]).collect() };
-        for (n, one) in ALL.into_iter().enumerate() {
-            assert!(sign(one).iter().filter(|ink| **ink).count() > 8, "{one:?} has a sign");
-            for other in &ALL[n + 1..] {
-                let differs = sign(one).iter().zip(sign(*other)).filter(|(a, b)| **a != *b).count();
-                assert!(differs > 8, "{one:?} looks like {other:?}");
+        for size in [16, 22, 32] {
+            let sign = |mood| -> Vec<bool> { draw(mood, size).argb.chunks(4).map(is_ink).collect() };
+            for (n, one) in ALL.into_iter().enumerate() {
+                assert!(sign(one).iter().filter(|ink| **ink).count() > 8, "{one:?} has a sign");
+                for other in &ALL[n + 1..] {
+                    let differs = sign(one).iter().zip(sign(*other)).filter(|(a, b)| **a != *b).count();
+                    assert!(differs > 8, "{one:?} looks like {other:?} at {size}");
+                }
             }
         }
+    }
+
+    /// Nearer to the sign's white than to any disc.
+    fn is_ink(pixel: &[u8]) -> bool {
+        pixel[0] > 128 && pixel[1..].iter().all(|colour| *colour > 160)
     }
 
     #[test]

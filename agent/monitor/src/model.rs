@@ -1,11 +1,16 @@
 //! What the tray shows, as data: from the daemon's status to icon, tooltip and menu.
 //!
-//! Invariant: pure; the same status at the same moment gives the same face.
+//! Invariant: pure; the same status at the same moment for the same reader gives the same face.
+
+mod words;
 
 use chrono::{DateTime, Days, FixedOffset, Utc};
-use nightkeep_wire::control::{Link, PlanStatus, StatusSnapshot};
-use nightkeep_wire::report::Outcome;
+use nightkeep_platform::tray::Entry;
+use nightkeep_wire::control::{ControlError, Link, PlanStatus, StatusSnapshot};
 use nightkeep_wire::status::Bucket;
+
+pub(crate) use self::words::Language;
+use self::words::Phrase;
 
 /// What is known of the daemon.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +48,8 @@ pub(crate) enum Action {
         /// Seconds.
         seconds: u64,
     },
+    /// Pause until the next local midnight, as seen from the click.
+    PauseUntilTomorrow,
     /// Resume.
     Resume,
     /// Close the monitor; backups go on.
@@ -50,17 +57,7 @@ pub(crate) enum Action {
 }
 
 /// A line of the menu.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Item {
-    /// Text to read.
-    Text(String),
-    /// Something to order.
-    Button(String, Action),
-    /// More of them.
-    Group(String, Vec<(String, Action)>),
-    /// A line between.
-    Separator,
-}
+pub(crate) type Item = Entry<Action>;
 
 /// The whole face.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,43 +68,125 @@ pub(crate) struct Face {
     pub(crate) menu: Vec<Item>,
 }
 
-/// The face for what was seen; `offset` is the desktop's zone, `notice` what the last order was answered with.
-pub(crate) fn face(seen: &Seen, notice: Option<&str>, now: DateTime<Utc>, offset: FixedOffset) -> Face {
+/// What the last order was answered with, when it was not obeyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// The daemon refused it.
+    Refused(ControlError),
+    /// No daemon answered.
+    NoAnswer,
+}
+
+/// When and for whom a face is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    pub(crate) now: DateTime<Utc>,
+    /// The desktop's zone.
+    pub(crate) offset: FixedOffset,
+    pub(crate) language: Language,
+}
+
+/// The face for what was seen, and for the answer to the last order.
+pub(crate) fn face(seen: &Seen, notice: Option<&Notice>, reader: Reader) -> Face {
+    let say = |phrase| reader.language.say(phrase).to_owned();
     let mut face = match seen {
         Seen::Nobody => Face {
             mood: Mood::Unknown,
-            title: "Backup service not running".to_owned(),
-            tooltip: "The backup service does not answer. Ask your administrator if this lasts.".to_owned(),
-            menu: vec![Item::Text("Backup service not running".to_owned())],
+            title: say(Phrase::NoService),
+            tooltip: say(Phrase::NoServiceLong),
+            menu: vec![Item::Heading(say(Phrase::NoService))],
         },
-        Seen::Status(status) => of_status(status, now, offset),
+        Seen::Status(status) => reader.of_status(status),
     };
     if let Some(notice) = notice {
-        face.menu.insert(0, Item::Text(notice.to_owned()));
+        let words = match notice {
+            Notice::Refused(error) => capitalised(&reader.language.refusal(error.code, &error.message)),
+            Notice::NoAnswer => say(Phrase::NoAnswer),
+        };
+        face.menu.splice(0..0, [Item::Text(words), Item::Separator]);
     }
-    face.menu.extend([Item::Separator, Item::Button("Close the monitor".to_owned(), Action::Quit)]);
+    face.menu.extend([Item::Separator, Item::Button(say(Phrase::Close), Action::Quit)]);
     face
 }
 
-fn of_status(status: &StatusSnapshot, now: DateTime<Utc>, offset: FixedOffset) -> Face {
-    let title = title(status, now, offset);
-    let mut menu = vec![Item::Text(title.clone())];
-    if status.running.is_empty() && !status.reason.is_empty() {
-        menu.push(Item::Text(capitalised(&status.reason)));
+impl Reader {
+    fn of_status(self, status: &StatusSnapshot) -> Face {
+        let language = self.language;
+        let title = self.title(status);
+        let mut menu = vec![Item::Heading(title.clone())];
+        if status.running.is_empty() && !status.reason.is_empty() && language == Language::English {
+            menu.push(Item::Text(capitalised(&status.reason)));
+        }
+        let last = status.plans.iter().filter_map(|plan| plan.last.as_ref()).max_by_key(|last| last.finished);
+        let last = last.map(|last| language.last(&self.when(last.finished), last.outcome));
+        let next = status.plans.iter().filter_map(|plan| plan.next_start).min();
+        let next = next.filter(|_| status.paused_until.is_none()).map(|next| language.next(&self.when(next)));
+        menu.extend(last.iter().chain(&next).cloned().map(Item::Text));
+        if let Link::Offline { .. } = status.link {
+            menu.push(Item::Text(language.say(Phrase::HostAway).to_owned()));
+        }
+        let orders = self.orders(status);
+        if !orders.is_empty() {
+            menu.push(Item::Separator);
+            menu.extend(orders);
+        }
+        let tooltip = [Some(title.clone()), last, next].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        Face { mood: mood(status), title, tooltip, menu }
     }
-    let last = status.plans.iter().filter_map(|plan| plan.last.as_ref()).max_by_key(|last| last.finished);
-    let last = last.map(|last| format!("Last backup: {}, {}", when(last.finished, now, offset), outcome(last.outcome)));
-    let next = status.plans.iter().filter_map(|plan| plan.next_start).min();
-    let next = next.filter(|_| status.paused_until.is_none());
-    let next = next.map(|next| format!("Next backup: {}", when(next, now, offset)));
-    menu.extend(last.iter().chain(&next).cloned().map(Item::Text));
-    if let Link::Offline { .. } = status.link {
-        menu.push(Item::Text("The backup server cannot be reached now".to_owned()));
+
+    fn title(self, status: &StatusSnapshot) -> String {
+        if let Some(running) = status.running.first() {
+            return self.language.running(running.percent);
+        }
+        if let Some(until) = status.paused_until {
+            return self.language.paused_until(&self.when(until));
+        }
+        match status.machine {
+            None => self.language.say(Phrase::NotEnrolled).to_owned(),
+            Some(_) => self.language.status(status.bucket),
+        }
     }
-    menu.push(Item::Separator);
-    menu.extend(orders(status, now, offset));
-    let tooltip = [Some(title.clone()), last, next].into_iter().flatten().collect::<Vec<_>>().join("\n");
-    Face { mood: mood(status), title, tooltip, menu }
+
+    fn orders(self, status: &StatusSnapshot) -> Vec<Item> {
+        let say = |phrase| self.language.say(phrase).to_owned();
+        let mut items = Vec::new();
+        if !status.running.is_empty() {
+            items.push(Item::Button(say(Phrase::StopBackup), Action::Stop));
+        } else {
+            let runnable: Vec<&PlanStatus> = status.plans.iter().filter(|plan| plan.problem.is_none()).collect();
+            let start = |plan: &PlanStatus| Action::Start { plan: plan.id.to_string() };
+            match runnable.as_slice() {
+                [] => {}
+                [only] => items.push(Item::Button(say(Phrase::BackUpNow), start(only))),
+                several => {
+                    let entries = several.iter().map(|plan| (plan.name.clone(), start(plan))).collect();
+                    items.push(Item::Group(say(Phrase::BackUpNow), entries));
+                }
+            }
+        }
+        if status.plans.is_empty() {
+            return items;
+        }
+        items.push(match status.paused_until {
+            Some(_) => Item::Button(say(Phrase::ResumeBackups), Action::Resume),
+            None => Item::Group(say(Phrase::PauseBackups), self.pauses()),
+        });
+        items
+    }
+
+    fn pauses(self) -> Vec<(String, Action)> {
+        let say = |phrase| self.language.say(phrase).to_owned();
+        let hours = |hours: u64| Action::Pause { seconds: hours * 3600 };
+        vec![
+            (say(Phrase::ForOneHour), hours(1)),
+            (say(Phrase::ForFourHours), hours(4)),
+            (say(Phrase::UntilTomorrow), Action::PauseUntilTomorrow),
+        ]
+    }
+
+    fn when(self, at: DateTime<Utc>) -> String {
+        self.language.when(at.with_timezone(&self.offset), self.now.with_timezone(&self.offset))
+    }
 }
 
 fn mood(status: &StatusSnapshot) -> Mood {
@@ -127,86 +206,12 @@ fn mood(status: &StatusSnapshot) -> Mood {
     }
 }
 
-fn title(status: &StatusSnapshot, now: DateTime<Utc>, offset: FixedOffset) -> String {
-    if let Some(running) = status.running.first() {
-        return match running.percent {
-            Some(percent) => format!("Backing up, {percent} %"),
-            None => "Backing up".to_owned(),
-        };
-    }
-    if let Some(until) = status.paused_until {
-        return format!("Backups paused until {}", when(until, now, offset));
-    }
-    if status.machine.is_none() {
-        return "This computer is not enrolled".to_owned();
-    }
-    format!("Backup status: {}", status.bucket)
-}
-
-fn orders(status: &StatusSnapshot, now: DateTime<Utc>, offset: FixedOffset) -> Vec<Item> {
-    let mut items = Vec::new();
-    if !status.running.is_empty() {
-        items.push(Item::Button("Stop the backup".to_owned(), Action::Stop));
-    } else {
-        let runnable: Vec<&PlanStatus> = status.plans.iter().filter(|plan| plan.problem.is_none()).collect();
-        let start = |plan: &PlanStatus| Action::Start { plan: plan.id.to_string() };
-        match runnable.as_slice() {
-            [] => {}
-            [only] => items.push(Item::Button("Back up now".to_owned(), start(only))),
-            several => {
-                let entries = several.iter().map(|plan| (plan.name.clone(), start(plan))).collect();
-                items.push(Item::Group("Back up now".to_owned(), entries));
-            }
-        }
-    }
-    if status.plans.is_empty() {
-        return items;
-    }
-    items.push(match status.paused_until {
-        Some(_) => Item::Button("Resume backups".to_owned(), Action::Resume),
-        None => Item::Group("Pause backups".to_owned(), pauses(now, offset)),
-    });
-    items
-}
-
-fn pauses(now: DateTime<Utc>, offset: FixedOffset) -> Vec<(String, Action)> {
-    let hours = |hours: u64| Action::Pause { seconds: hours * 3600 };
-    vec![
-        ("for 1 hour".to_owned(), hours(1)),
-        ("for 4 hours".to_owned(), hours(4)),
-        ("until tomorrow".to_owned(), Action::Pause { seconds: until_tomorrow(now, offset) }),
-    ]
-}
-
 /// Seconds to the next local midnight.
-fn until_tomorrow(now: DateTime<Utc>, offset: FixedOffset) -> u64 {
+pub(crate) fn until_tomorrow(now: DateTime<Utc>, offset: FixedOffset) -> u64 {
     let local = now.with_timezone(&offset).naive_local();
     let tomorrow = local.date().checked_add_days(Days::new(1)).and_then(|date| date.and_hms_opt(0, 0, 0));
     let span = tomorrow.map_or(0, |tomorrow| (tomorrow - local).num_seconds());
     u64::try_from(span).unwrap_or(0).max(60)
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ok => "done",
-        Outcome::Warning => "done with warnings",
-        Outcome::Error => "failed",
-        Outcome::Cancelled => "stopped",
-        Outcome::Interrupted => "interrupted",
-    }
-}
-
-/// A moment near now, as people say it.
-fn when(at: DateTime<Utc>, now: DateTime<Utc>, offset: FixedOffset) -> String {
-    let (at, now) = (at.with_timezone(&offset), now.with_timezone(&offset));
-    let time = at.format("%H:%M");
-    match (at.date_naive() - now.date_naive()).num_days() {
-        0 => format!("today {time}"),
-        1 => format!("tomorrow {time}"),
-        -1 => format!("yesterday {time}"),
-        2..=6 => format!("{} {time}", at.format("%A")),
-        _ => format!("{} {time}", at.format("%Y-%m-%d")),
-    }
 }
 
 fn capitalised(text: &str) -> String {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 pub use crate::accounts::{group_id, group_name, user_id, user_name};
 pub use crate::restore;
-pub use crate::xattrs::{Xattr, xattrs, xattrs_of_file};
+pub use crate::xattrs::{Xattr, Xattrs, xattrs, xattrs_of_file};
 
 #[cfg_attr(target_os = "linux", path = "files/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "files/macos.rs")]

@@ -15,6 +15,7 @@ pub mod files;
 pub mod host;
 pub mod ipc;
 pub mod journal;
+pub mod language;
 pub mod memory;
 pub mod mounts;
 pub mod names;
@@ -28,7 +29,9 @@ pub mod process;
 pub mod restore;
 pub mod secret_file;
 pub mod service;
+pub mod tray;
 pub mod trusted;
+pub mod volume_snapshot;
 pub mod xattrs;
 
 /// This operating system has no such facility, or this build does not use it yet.

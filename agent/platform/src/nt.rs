@@ -17,7 +17,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
 };
 use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS, RtlNtStatusToDosError, UNICODE_STRING};
 use windows_sys::Win32::Security::{
-    AdjustTokenPrivileges, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES,
+    AdjustTokenPrivileges, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED, SECURITY_DESCRIPTOR, TOKEN_ADJUST_PRIVILEGES,
+    TOKEN_PRIVILEGES,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_NORMAL, FILE_INFO_BY_HANDLE_CLASS, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
@@ -49,6 +50,20 @@ pub(crate) struct Open {
 /// Opens `name` relative to a directory or file, exactly as it is written: no drive, no `..`, no length limit but the
 /// filesystem's own. An empty name opens the same object again; `:name` opens a stream of a file.
 pub(crate) fn open_at(dir: BorrowedHandle<'_>, name: &[u16], how: Open) -> io::Result<OwnedHandle> {
+    open_or_make(dir, name, how, null())
+}
+
+/// The same for an entry that is made, with rules of its own.
+pub(crate) fn make_at(dir: BorrowedHandle<'_>, name: &[u16], how: Open, rules: &Rules) -> io::Result<OwnedHandle> {
+    open_or_make(dir, name, how, rules.attributes().lpSecurityDescriptor.cast::<SECURITY_DESCRIPTOR>())
+}
+
+fn open_or_make(
+    dir: BorrowedHandle<'_>,
+    name: &[u16],
+    how: Open,
+    rules: *const SECURITY_DESCRIPTOR,
+) -> io::Result<OwnedHandle> {
     let bytes = name.len().checked_mul(2).and_then(|bytes| u16::try_from(bytes).ok());
     let bytes = bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidFilename, "a name of more than 64 KiB"))?;
     let text = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: name.as_ptr().cast_mut() };
@@ -57,7 +72,7 @@ pub(crate) fn open_at(dir: BorrowedHandle<'_>, name: &[u16], how: Open) -> io::R
         RootDirectory: dir.as_raw_handle(),
         ObjectName: &raw const text,
         Attributes: 0,
-        SecurityDescriptor: null(),
+        SecurityDescriptor: rules,
         SecurityQualityOfService: null(),
     };
     let (mut handle, mut status): (HANDLE, IO_STATUS_BLOCK) = (null_mut(), IO_STATUS_BLOCK::default());

@@ -192,19 +192,28 @@ impl TargetDir {
 
     /// Creates the file `name` for reading and writing, for the owner alone until its attributes are set.
     pub fn create_file(&self, name: &[u8], if_exists: IfExists) -> Result<File, RestoreError> {
-        self.create_file_with(name, PRIVATE_MODE, if_exists)
+        self.create_file_with(name, PRIVATE_MODE, &[], if_exists)
     }
 
     /// Creates the file `name` for reading and writing with permission bits `mode`, less what the umask takes. Only for
     /// a file whose owner is this process's: then nobody can open it who could not open it at the end.
-    pub fn create_file_with(&self, name: &[u8], mode: u32, if_exists: IfExists) -> Result<File, RestoreError> {
+    ///
+    /// `xattrs` are those it will get: on Windows a file that will have rules of its own is open to this account,
+    /// administrators and the system alone until then.
+    pub fn create_file_with(
+        &self,
+        name: &[u8],
+        mode: u32,
+        xattrs: &[Xattr],
+        if_exists: IfExists,
+    ) -> Result<File, RestoreError> {
         self.make_room(name, if_exists)?;
-        system::create_file(&self.dir, name, mode & 0o777).map_err(failed(Operation::Create, name))
+        system::create_file(&self.dir, name, mode & 0o777, xattrs).map_err(failed(Operation::Create, name))
     }
 
     /// Creates a file that [`TargetDir::birth`] can learn from.
     pub fn create_probe(&self, name: &[u8], if_exists: IfExists) -> Result<File, RestoreError> {
-        self.create_file_with(name, PROBE_MODE, if_exists)
+        self.create_file_with(name, PROBE_MODE, &[], if_exists)
     }
 
     /// What entries have from their creation, here and in every directory that this process creates beneath; learnt

@@ -84,7 +84,7 @@ fn everything_a_filesystem_holds_comes_back_with_its_attributes() {
         let meta = read.stat(name).unwrap();
         let found = (meta.kind, meta.mode, meta.uid, meta.gid, meta.modified);
         assert_eq!(found, (attributes.kind, attributes.mode, 1234, 4321, MODIFIED), "{name:?}");
-        assert_eq!(xattrs(&read, name, meta.kind).unwrap(), attributes.xattrs, "{name:?}");
+        assert_eq!(xattrs(&read, name, meta.kind).unwrap().kept, attributes.xattrs, "{name:?}");
     }
     let meta = read.stat(b"second").unwrap();
     assert_eq!((meta.links, meta.bytes, meta.inode), (2, (1 << 30) + 100, read.stat(b"file").unwrap().inode));
@@ -173,11 +173,11 @@ fn a_default_acl_of_the_target_is_not_handed_down() {
     let target = TargetDir::open(dir.path()).unwrap();
     target.create_file(b"file", IfExists::Fail).unwrap();
     let sub = target.create_dir(b"dir", IfExists::Fail).unwrap();
-    assert!(!xattrs(target.as_dir(), b"dir", FileKind::Directory).unwrap().is_empty(), "the test's own premise");
+    assert!(!xattrs(target.as_dir(), b"dir", FileKind::Directory).unwrap().kept.is_empty(), "the test's own premise");
     assert_eq!(kinds_of_errors(&target.set_attributes(b"file", &attributes(FileKind::Regular, 0o640, &[]))), []);
     assert_eq!(kinds_of_errors(&sub.set_own_attributes(&attributes(FileKind::Directory, 0o750, &[]), None)), []);
-    assert_eq!(xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap(), []);
-    assert_eq!(xattrs(target.as_dir(), b"dir", FileKind::Directory).unwrap(), []);
+    assert_eq!(xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap().kept, []);
+    assert_eq!(xattrs(target.as_dir(), b"dir", FileKind::Directory).unwrap().kept, []);
     assert_eq!(target.stat(b"file").unwrap().unwrap().mode, 0o640);
 }
 
@@ -197,7 +197,7 @@ fn ordinary_user_restores() {
     let (uid, gid) = own_ids();
     let own = Attributes { uid, gid, ..attributes(FileKind::Regular, 0o444, &mark) };
     assert_eq!(kinds_of_errors(&target.set_attributes(b"file", &own)), []);
-    assert_eq!(xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap(), mark);
+    assert_eq!(xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap().kept, mark);
     target.create_file(b"suid", IfExists::Fail).unwrap();
     let foreign = Attributes { uid: 0, gid: 0, ..attributes(FileKind::Regular, 0o6755, &[]) };
     assert_eq!(kinds_of_errors(&target.set_attributes(b"suid", &foreign)), [Operation::SetOwner]);

@@ -113,11 +113,39 @@ fn contents_times_and_attributes_are_restored_and_read_again() {
     drop(file);
     let meta = target.stat(b"file").unwrap().unwrap();
     assert_eq!((meta.bytes, meta.modified, meta.mode), (100_000, modified, 0o644));
-    let read = files::xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap();
+    let read = files::xattrs(target.as_dir(), b"file", FileKind::Regular).unwrap().kept;
     assert!(read.contains(&xattrs[0]), "{read:?}");
     assert!(read.iter().any(|(name, _)| name == b"windows.created"));
     let text = fs::read(dir.path().join("file")).unwrap();
     assert_eq!((&text[99_997..], text[0]), (b"end".as_slice(), 0));
+}
+
+/// What a security descriptor grants to everybody: an entry for the account S-1-1-0.
+fn lets_everybody_in(dir: &Dir, name: &[u8]) -> bool {
+    let read = files::xattrs(dir, name, FileKind::Regular).unwrap().kept;
+    let (_, descriptor) = read.into_iter().find(|(name, _)| name == b"windows.security").unwrap();
+    let everybody = [1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    descriptor.windows(everybody.len()).any(|part| part == everybody)
+}
+
+#[test]
+fn a_file_with_rules_of_its_own_is_nobody_elses_until_they_are_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = TargetDir::open(dir.path()).unwrap();
+    drop(target.create_file(b"open", IfExists::Fail).unwrap());
+    assert!(lets_everybody_in(target.as_dir(), b"open"), "the test's own premise");
+    let read = files::xattrs(target.as_dir(), b"open", FileKind::Regular).unwrap().kept;
+    let file = target.create_file_with(b"secret", 0o600, &read, IfExists::Fail).unwrap();
+    restore::write_at(&file, b"contents", 0).unwrap();
+    assert!(!lets_everybody_in(target.as_dir(), b"secret"));
+    let errors = restore::set_file_attributes(
+        &file,
+        b"secret",
+        &Attributes { xattrs: &read, ..attributes(Timestamp::default()) },
+        None,
+    );
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(lets_everybody_in(target.as_dir(), b"secret"), "then its own rules hold");
 }
 
 #[test]

@@ -76,13 +76,13 @@ pub(crate) fn linux() -> Result<PathBuf> {
     Ok(dist)
 }
 
-/// Makes the .msi of an optimised build.
+/// Makes the .msi of optimised builds, signed where a certificate is given (`packaging/windows/sign.sh`).
 fn windows() -> Result<()> {
     let root = crate::root();
     let packaging = root.join("packaging/windows");
     let mut build = Command::new(packaging.join("build.sh"));
-    build.args(["build", "--locked", "--release", "-p", "nightkeep-agent"]);
-    run::step("program", &mut build)?;
+    build.args(["build", "--locked", "--release", "-p", "nightkeep-agent", "-p", "nightkeep-monitor"]);
+    run::step("programs", &mut build)?;
     let program = root.join("target/windows/build/x86_64-pc-windows-gnu/release/nightkeep-agent.exe");
     let dist = root.join("target/dist");
     run::step("installer", Command::new(packaging.join("build-msi.sh")).arg(VERSION).arg(program).arg(&dist))?;

@@ -21,7 +21,10 @@ pub fn colours(finding: &Finding, unread_runs: u32) -> bool {
         // Once a file is locked or half-written is everyday; for the third time it is missing from the backup.
         FindingKind::Locked | FindingKind::Changing => unread_runs >= UNREAD_RUNS_MAX,
         FindingKind::MetadataLost | FindingKind::Unsupported => false,
-        FindingKind::Vanished | FindingKind::CloudPlaceholder | FindingKind::Skipped => false,
+        FindingKind::Vanished
+        | FindingKind::CloudPlaceholder
+        | FindingKind::Skipped
+        | FindingKind::SnapshotUnavailable => false,
     }
 }
 

@@ -104,6 +104,7 @@ pub fn back_up(vault: &Arc<Vault>, source: &Path) -> Result<backup::BackupReport
         excludes: Excludes::new(&[])?,
         skip: Vec::new(),
         entire_machine: false,
+        read_at: Vec::new(),
     };
     let report = backup::run(vault, &BackupOptions::new(source, MACHINE), &FixedClock, &Silent, &Stop::new())?;
     ensure!(report.findings.is_empty(), "{:?}", report.findings);

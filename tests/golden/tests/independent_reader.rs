@@ -45,6 +45,7 @@ fn back_up(vault: &Arc<Vault>, source: &Path) -> anyhow::Result<()> {
         excludes: Excludes::new(&[])?,
         skip: Vec::new(),
         entire_machine: false,
+        read_at: Vec::new(),
     };
     let report = backup::run(vault, &BackupOptions::new(source, "machine"), &LateClock, &Silent, &Stop::new())?;
     anyhow::ensure!(report.findings.is_empty(), "{:?}", report.findings);

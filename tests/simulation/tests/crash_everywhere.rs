@@ -46,6 +46,7 @@ fn back_up(vault: &Arc<Vault>, source: &Path) -> Result<BackupReport, BackupErro
         excludes: Excludes::new(&[]).unwrap(),
         skip: Vec::new(),
         entire_machine: false,
+        read_at: Vec::new(),
     };
     // Small packs, so that a run has many effects.
     let options =

@@ -44,6 +44,7 @@ fn back_up(vault: &Arc<Vault>, source: &Path) -> Result<BackupReport, BackupErro
         excludes: Excludes::new(&[]).unwrap(),
         skip: Vec::new(),
         entire_machine: false,
+        read_at: Vec::new(),
     };
     let options = BackupOptions {
         executor: Executor::Inline,

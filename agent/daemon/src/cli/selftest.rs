@@ -7,6 +7,7 @@ use nightkeep_platform::awake::Awake;
 use nightkeep_platform::event_log::{self, Event};
 use nightkeep_platform::privacy::{self, DiskAccess};
 use nightkeep_platform::service::{self, ServiceManager, ServiceState, manager};
+use nightkeep_platform::volume_snapshot::{self, Method, Prospect, WhyLive};
 use nightkeep_platform::{network, power, process, secret_file};
 use nightkeep_storage::Races;
 use nightkeep_wire::control::Op;
@@ -54,7 +55,13 @@ pub(super) fn run(globals: &Globals, vault: Option<&str>) -> anyhow::Result<Exit
     let mut checks = vec![rights()];
     checks.extend(disk_access(privacy::disk_access()));
     // The state's folder first, as the journal remembers in it.
-    checks.extend([state(&places), snapshots(), change_journal(&places, &config), service(), event_log()]);
+    checks.extend([
+        state(&places),
+        snapshots(&volume_snapshot::prospects()),
+        change_journal(&places, &config),
+        service(),
+        event_log(),
+    ]);
     checks.extend([battery(), network_cost(), keeping_awake(), low_priority(), allowed_commands(&places)]);
     checks.push(match &identity {
         Ok(Some(identity)) if identity.enrolled.is_some() => check("identity", Verdict::Works, "enrolled"),
@@ -97,8 +104,20 @@ fn disk_access(access: DiskAccess) -> Option<Check> {
     }
 }
 
-fn snapshots() -> Check {
-    check("volume snapshots", Verdict::Absent, "not used yet on this system: files are read live")
+/// One line for all volumes: works where any has snapshots, fails where one should have them.
+fn snapshots(prospects: &[Prospect]) -> Check {
+    let told = prospects.iter().map(|Prospect { place, outcome }| match outcome {
+        Ok(method) => format!("{}: {}", place.display(), method.name()),
+        Err(why) => format!("{}: read live, {why}", place.display()),
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
+    let has = |wanted: fn(&Result<Method, WhyLive>) -> bool| prospects.iter().any(|prospect| wanted(&prospect.outcome));
+    let verdict = match () {
+        () if has(|outcome| matches!(outcome, Err(WhyLive::Failed { .. }))) => Verdict::Fails,
+        () if has(|outcome| outcome.is_ok()) => Verdict::Works,
+        () => Verdict::Absent,
+    };
+    check("volume snapshots", verdict, if told.is_empty() { "no volumes were found".to_owned() } else { told })
 }
 
 fn change_journal(places: &Places, config: &Config) -> Check {
@@ -240,7 +259,23 @@ fn tell(checks: &[Check], as_json: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::{DiskAccess, Verdict, disk_access};
+    use super::{DiskAccess, Method, Prospect, Verdict, WhyLive, disk_access, snapshots};
+
+    #[test]
+    fn a_snapshot_that_should_work_and_does_not_fails_the_self_test() {
+        let of = |outcome| Prospect { place: "/".into(), outcome };
+        let words = || ("no room".to_owned(), "make some".to_owned());
+        let (reason, remedy) = words();
+        let unavailable = || of(Err(WhyLive::Unavailable { reason: reason.clone(), remedy: remedy.clone() }));
+        let (reason, remedy) = words();
+        let failed = of(Err(WhyLive::Failed { reason, remedy }));
+        let verdict = |prospects: &[Prospect]| snapshots(prospects).verdict;
+        assert_eq!(verdict(&[]), Verdict::Absent);
+        assert_eq!(verdict(&[unavailable()]), Verdict::Absent);
+        assert_eq!(verdict(&[unavailable(), of(Ok(Method::Vss))]), Verdict::Works);
+        assert_eq!(verdict(&[of(Ok(Method::Vss)), failed]), Verdict::Fails);
+        assert!(snapshots(&[unavailable()]).detail.contains("no room; make some"));
+    }
 
     #[test]
     fn missing_disk_access_warns_and_fails_nothing() {

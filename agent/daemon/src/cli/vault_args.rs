@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use nightkeep_engine::check::Part;
 
 /// A command on a vault.
@@ -91,12 +91,26 @@ pub(crate) struct BackupArgs {
     /// Take little memory: smaller packs, one worker; chosen by itself below 512 MiB
     #[arg(long)]
     pub(crate) low_memory: bool,
+    /// Read through volume snapshots: required, when-available, or never
+    #[arg(long, value_name = "POLICY", default_value = "never")]
+    pub(crate) snapshots: SnapshotChoice,
     /// What an interrupted backup may lose at most, in bytes of new contents
     #[arg(long, value_name = "BYTES", hide = true)]
     pub(crate) confirm_every: Option<u64>,
     /// What to back up
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+}
+
+/// Whether a backup reads through volume snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SnapshotChoice {
+    /// Fail where there is none
+    Required,
+    /// Read live where there is none, and say so
+    WhenAvailable,
+    /// Read live
+    Never,
 }
 
 /// `ls`

@@ -38,6 +38,7 @@ use crate::events;
 use crate::facts;
 use crate::files::FileError;
 use crate::identity::Identity;
+use crate::job::remove_leftovers;
 use crate::journal::Keeper;
 use crate::link::LinkError;
 use crate::outbox::OutboxError;
@@ -107,6 +108,7 @@ async fn run_until(places: Places, config: Config, asked: watch::Receiver<bool>)
     let prepare = |path: PathBuf| move |source| DaemonError::Prepare { path, source };
     places.prepare_state()?;
     let _lock = lock::take(&places)?;
+    remove_leftovers(&places.snapshots());
     let listener = control::listen(&places.control()).map_err(prepare(places.control()))?;
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);

@@ -12,7 +12,7 @@ use crate::testing::{FakeHost, in_vault, places_in, until};
 use nightkeep_platform::ipc;
 use nightkeep_wire::control::{Line, Request, StatusSnapshot};
 use nightkeep_wire::desired::{Command, CommandAction};
-use nightkeep_wire::plan::{Items, Plan, Schedule, Selection};
+use nightkeep_wire::plan::{Items, Plan, Schedule, Selection, VssPolicy};
 use nightkeep_wire::report::{JobResult, Outcome, ReportBody};
 use nightkeep_wire::status::Bucket;
 use nightkeep_wire::{CommandId, IncarnationId};
@@ -21,13 +21,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// A plan for everything that its occurrence, a year away, does not disturb.
+/// A plan for everything that its occurrence, a year away, does not disturb; read as it is, whatever the disk could do.
 fn plan() -> Plan {
-    Plan {
+    let mut plan = Plan {
         schedule: Schedule::cron("0 0 0 1 1 *"),
         items: Items::new(Selection::EntireMachine),
         ..Plan::default_plan()
-    }
+    };
+    plan.options.vss = VssPolicy::Off;
+    plan
 }
 
 fn start_command() -> Command {

@@ -16,6 +16,7 @@ use nightkeep_engine::progress::{Phase, Progress as _, Stop};
 use nightkeep_engine::source;
 use nightkeep_platform::awake::Awake;
 use nightkeep_platform::process;
+use nightkeep_platform::volume_snapshot::SnapshotError;
 use nightkeep_rules::sets::{SetHistory, deciding_date};
 use nightkeep_storage::{LocationError, open_location};
 use nightkeep_vault::codec::Time;
@@ -38,7 +39,7 @@ use super::commands::{self, Before};
 use super::items::{self, ItemsError};
 use super::limits::{LimitsOf, RealPulse};
 use super::throttle::ThrottledStore;
-use super::{Job, Watch, result};
+use super::{Job, Watch, result, snapshots};
 use crate::clock::{Clock, HostClock};
 use crate::facts::AGENT_VERSION;
 use crate::gateway::{GatewayOptions, GatewayStore};
@@ -82,6 +83,8 @@ pub(crate) struct Run {
     pub(crate) commands_file: PathBuf,
     /// What changed since the last run.
     pub(crate) journal: Arc<Keeper>,
+    /// A folder for what volume snapshots need.
+    pub(crate) snapshots: PathBuf,
     /// Counters.
     pub(crate) watch: Arc<Watch>,
     /// Ends the run early.
@@ -101,6 +104,8 @@ enum RunError {
     Command(String),
     #[error("the plan cannot be run on this machine")]
     Items(#[from] ItemsError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Vault(#[from] VaultError),
     #[error(transparent)]
@@ -143,7 +148,7 @@ fn back_up(run: &Run) -> JobResult {
     let refusal = gateway.as_ref().and_then(|store| store.last_refusal());
     match outcome {
         Ok(done) => succeeded(run, done),
-        Err(RunError::Backup(BackupError::Stopped(_))) => {
+        Err(RunError::Backup(BackupError::Stopped(_)) | RunError::Snapshot(SnapshotError::Cancelled)) => {
             run.job.without_point(Outcome::Interrupted, None, run.link.clock().now())
         }
         Err(error) => failed(run, &error, refusal),
@@ -166,7 +171,7 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
     let skip = run.own_folders.iter().cloned().chain(backup::own_folders(&grant.location)).collect();
     let plan = &run.plan.plan;
     let resolved = items::resolve(&plan.items, run.exclusions.as_ref(), &run.machine_root, skip)?;
-    let own_findings: Vec<Finding> = resolved.missing.into_iter().map(not_there).collect();
+    let mut own_findings: Vec<Finding> = resolved.missing.into_iter().map(not_there).collect();
     own_findings.iter().for_each(|_| run.watch.note_grave_finding());
     let clock = ZonedClock { clock: run.link.clock().clone(), zone: run.zone };
     let started = run.job.started.unwrap_or_else(|| run.link.clock().now());
@@ -197,7 +202,19 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
     let mut options = options.with_memory(profile);
     let begun = run.journal.begin(plan.id, resolved.id, run.link.clock().now());
     options.changed.clone_from(&begun.changed);
-    let report = backup::run(&vault, &options, &clock, run.watch.as_ref(), &run.stop)?;
+    // After the journal was asked: what changes in between is told to the next run as well.
+    let volumes = snapshots::make(run, &options.source)?;
+    options.source.read_through(&volumes);
+    options.snapshot_method = volumes.method();
+    for finding in snapshots::findings(&volumes) {
+        if !finding.kind.is_benign() {
+            run.watch.note_grave_finding();
+        }
+        own_findings.push(finding);
+    }
+    let outcome = backup::run(&vault, &options, &clock, run.watch.as_ref(), &run.stop);
+    snapshots::release(run, volumes);
+    let report = outcome?;
     let how = run.journal.finish(&begun, report.point);
     tracing::info!(job = %run.job.id, recovery_point = %report.point, %how, "The source was looked at");
     Ok(Done { report, set, date, own_findings })
@@ -349,6 +366,7 @@ fn failed(run: &Run, error: &RunError, refusal: Option<ProblemCode>) -> JobResul
         RunError::Location(_) => ErrorClass::Storage,
         RunError::Command(_) => ErrorClass::Machine,
         RunError::Items(_) => ErrorClass::Plan,
+        RunError::Snapshot(_) => ErrorClass::VolumeSnapshot,
         RunError::Vault(error) => result::class_of_vault(error, refusal),
         RunError::Backup(error) => result::class_of(error, refusal),
     };

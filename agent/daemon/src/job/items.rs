@@ -101,6 +101,7 @@ pub(super) fn resolve(
         excludes: Excludes::new(&patterns)?,
         skip: picked.skip,
         entire_machine: picked.entire,
+        read_at: Vec::new(),
     };
     Ok(Resolved { id: SourceId::of(&source, &patterns), source, missing: picked.missing })
 }

@@ -9,6 +9,7 @@ mod engine;
 mod items;
 mod limits;
 mod result;
+mod snapshots;
 mod throttle;
 mod watch;
 
@@ -21,6 +22,7 @@ pub(crate) use self::allowed::Allowed;
 pub(crate) use self::commands::after_crash;
 pub(crate) use self::engine::{Run, run};
 pub(crate) use self::items::unsupported;
+pub(crate) use self::snapshots::remove_leftovers;
 pub(crate) use self::watch::Watch;
 
 /// A job that waits or runs.

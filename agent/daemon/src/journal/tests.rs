@@ -50,6 +50,7 @@ impl Kept {
             excludes: Excludes::new(&patterns).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         SourceId::of(&source, &patterns)
     }

@@ -11,7 +11,7 @@ use super::{BackupError, Shared};
 use crate::progress::{Finding, FindingKind};
 use crate::source::SourceEntry;
 use nightkeep_platform::files::{self, Dir, FileKind, FileMeta};
-use nightkeep_platform::xattrs::Xattr;
+use nightkeep_platform::xattrs::{Xattr, Xattrs};
 use nightkeep_vault::catalogue::{Content, Entry, EntryKind, Extras, Piece};
 use nightkeep_vault::id::BlobId;
 use nightkeep_vault::pack::{BlockType, Member};
@@ -129,15 +129,15 @@ impl<'a> ContentStage<'a> {
     }
 
     /// The attributes the catalogue takes; for others there is a finding.
-    fn keep_xattrs(&self, source: &SourceEntry, xattrs: io::Result<Vec<Xattr>>) -> Vec<Xattr> {
-        let text = match xattrs {
-            Ok(xattrs) if bytes_of(&xattrs) <= XATTR_BYTES_MAX => return xattrs,
-            Ok(xattrs) => format!("its extended attributes are left out: {} bytes are too many", bytes_of(&xattrs)),
+    fn keep_xattrs(&self, source: &SourceEntry, xattrs: io::Result<Xattrs>) -> Vec<Xattr> {
+        let (kept, text) = match xattrs.map(fit) {
+            Ok(Xattrs { kept, left_out }) if left_out.is_empty() => return kept,
+            Ok(Xattrs { kept, left_out }) => (kept, too_long(&left_out)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => format!("its extended attributes could not be read: {error}"),
+            Err(error) => (Vec::new(), format!("its extended attributes could not be read: {error}")),
         };
         self.shared.finding(Finding { kind: FindingKind::Attributes, path: source.path.clone(), text });
-        Vec::new()
+        kept
     }
 
     /// Reads a file into its entry and answers its attributes; none when it could not be read and the finding is noted.
@@ -147,13 +147,13 @@ impl<'a> ContentStage<'a> {
         dir: &Dir,
         entry: &mut Entry,
         out: &mut dyn Outlet,
-    ) -> Result<Option<io::Result<Vec<Xattr>>>, BackupError> {
+    ) -> Result<Option<io::Result<Xattrs>>, BackupError> {
         let small_bytes_max = u64::from(self.shared.session.vault().config().small_file_bytes_max);
         let mut attempt = 1;
         loop {
             // A small file is first read on what the walk saw of it: a call less, and soon read again when that is old.
             let as_seen = attempt == 1 && source.meta.bytes <= small_bytes_max;
-            let meta_of = |file: &File| if as_seen { Ok(source.meta) } else { files::file_meta(file) };
+            let meta_of = |file: &File| if as_seen { Ok(source.meta) } else { meta_now(source, file) };
             let opened = dir.open_file(&source.name).and_then(|file| Ok((meta_of(&file)?, file)));
             let read = match opened {
                 Ok((meta, _)) if meta.kind != FileKind::Regular => Err(not_regular()),
@@ -205,7 +205,7 @@ impl<'a> ContentStage<'a> {
             Ok(content) => content,
             Err(error) => return Ok(Err(error)),
         };
-        let after = match files::file_meta(file) {
+        let after = match meta_now(source, file) {
             Ok(after) if after.kind == FileKind::Regular => after,
             Ok(_) => return Ok(Err(not_regular())),
             Err(error) => return Ok(Err(error)),
@@ -307,6 +307,10 @@ struct ReadFile {
     stable: bool,
 }
 
+fn meta_now(source: &SourceEntry, file: &File) -> io::Result<FileMeta> {
+    files::file_meta(file).map(|meta| source.renumber.apply(meta))
+}
+
 /// Whether it is the same file, and its contents are what they were, as far as a stat tells.
 fn is_same(a: &FileMeta, b: &FileMeta) -> bool {
     let same_file = a.inode == b.inode && a.device == b.device;
@@ -317,8 +321,21 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it is no regular file any more")
 }
 
-fn bytes_of(xattrs: &[Xattr]) -> usize {
-    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
+/// Leaves the longest attributes out until the others fit into the catalogue together.
+fn fit(mut xattrs: Xattrs) -> Xattrs {
+    let bytes_of = |(name, value): &Xattr| name.len() + value.len();
+    while xattrs.kept.iter().map(bytes_of).sum::<usize>() > XATTR_BYTES_MAX {
+        let longest = (0..xattrs.kept.len()).max_by_key(|at| bytes_of(&xattrs.kept[*at])).unwrap_or_default();
+        let (name, value) = xattrs.kept.remove(longest);
+        xattrs.left_out.push((name, value.len() as u64));
+    }
+    xattrs
+}
+
+fn too_long(left_out: &[(Vec<u8>, u64)]) -> String {
+    let named = left_out.iter().map(|(name, bytes)| format!("{} ({bytes} bytes)", String::from_utf8_lossy(name)));
+    let named = named.collect::<Vec<_>>().join(", ");
+    format!("left out, as the attributes of one file may hold {XATTR_BYTES_MAX} bytes together: {named}")
 }
 
 fn empty_bundle() -> RawBlock {
@@ -351,4 +368,21 @@ fn set_meta(entry: &mut Entry, meta: &FileMeta) {
     entry.changed = time(meta.changed);
     entry.inode = meta.inode;
     entry.extras.link_group = link_group(meta);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{XATTR_BYTES_MAX, Xattrs, fit, too_long};
+
+    #[test]
+    fn an_attribute_that_is_too_long_costs_the_others_nothing() {
+        let xattr = |name: &str, bytes| (name.as_bytes().to_vec(), vec![7; bytes]);
+        let all = vec![xattr("acl", 500), xattr("long", XATTR_BYTES_MAX), xattr("user", 10)];
+        let Xattrs { kept, left_out } = fit(Xattrs::from(all));
+        assert_eq!(kept, [xattr("acl", 500), xattr("user", 10)]);
+        assert_eq!(left_out, [(b"long".to_vec(), XATTR_BYTES_MAX as u64)]);
+        assert!(too_long(&left_out).contains("long (1048576 bytes)"));
+        let fits = vec![xattr("long", XATTR_BYTES_MAX - 4)];
+        assert_eq!(fit(Xattrs::from(fits.clone())), Xattrs::from(fits));
+    }
 }

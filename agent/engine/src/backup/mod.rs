@@ -271,7 +271,7 @@ impl Shared<'_> {
             machine_name: options.machine_name.clone(),
             agent_version: options.agent_version.clone(),
             bootable: false,
-            snapshot_method: String::new(),
+            snapshot_method: options.snapshot_method.clone(),
             meta_epoch: 1,
             complete: totals.findings == 0,
             source: source_id(options),

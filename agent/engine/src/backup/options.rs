@@ -143,6 +143,9 @@ pub struct BackupOptions {
     pub occurrence: Option<CivilTime>,
     /// The version of this program.
     pub agent_version: String,
+    /// How volumes are read, as [`Snapshots::method`](nightkeep_platform::volume_snapshot::Snapshots::method) tells it; the
+    /// point records it.
+    pub snapshot_method: String,
     /// Threads or not, and how many.
     pub executor: Executor,
     /// How its threads stand to everybody else's; none leaves them as they come.
@@ -172,6 +175,7 @@ impl BackupOptions {
             set: BackupSet::None,
             occurrence: None,
             agent_version: String::new(),
+            snapshot_method: String::new(),
             executor: Executor::default(),
             priority: None,
             cpu: None,

@@ -86,7 +86,9 @@ impl Settled {
         match found {
             Ok((meta, _)) if meta.kind == FileKind::Directory => Ok(None),
             Ok((meta, dir)) => {
-                Ok(Some(SourceEntry { dir: Some(dir), name, path: path.to_vec(), meta, ancestor: false }))
+                let (path, renumber) = (path.to_vec(), self.top.renumber);
+                let meta = renumber.apply(meta);
+                Ok(Some(SourceEntry { dir: Some(dir), name, path, meta, ancestor: false, renumber }))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),

@@ -121,7 +121,7 @@ impl FileJob {
         let (birth, if_exists) = (shared.target.birth, shared.target.if_exists);
         let is_ours = birth.is_some_and(|birth| (birth.uid, birth.gid) == (self.entry.uid, self.entry.gid));
         let mode = if is_ours && self.is_small { self.entry.mode & 0o777 } else { PRIVATE_MODE };
-        let file = self.dir.create_file_with(self.entry.name(), mode, if_exists)?;
+        let file = self.dir.create_file_with(self.entry.name(), mode, &self.entry.extras.xattrs, if_exists)?;
         Ok((file, birth.map(|birth| birth.with_mode(mode))))
     }
 

@@ -10,6 +10,7 @@ mod folders;
 mod places;
 mod plan;
 mod resume;
+mod siblings;
 mod target;
 mod transfer;
 mod walk;

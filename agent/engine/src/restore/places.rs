@@ -162,6 +162,7 @@ mod tests {
             excludes: Excludes::new(&[]).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         let options = BackupOptions { executor: Executor::Inline, ..BackupOptions::new(source, "machine") };
         let run = || backup::run(&vault, &options, &At, &Silent, &Stop::new()).unwrap();

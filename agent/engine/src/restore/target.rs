@@ -15,6 +15,10 @@ use std::sync::Arc;
 
 /// Names the point that is being restored; removed at the end.
 const MARKER: &[u8] = b".nightkeep-restore";
+/// What a target that folds case takes for the same.
+const MARKER_IN_CAPITALS: &[u8] = b".NIGHTKEEP-RESTORE";
+/// Begins names that are tried and removed at once.
+const TRIED: &[u8] = b".nightkeep-name-";
 
 /// An opened target.
 pub(crate) struct Target {
@@ -26,6 +30,8 @@ pub(crate) struct Target {
     pub(crate) resumes: bool,
     /// What everything has that is made in it; known only of a target that was empty.
     pub(crate) birth: Option<Birth>,
+    /// Names that differ in case alone are one to it.
+    pub(crate) folds_case: bool,
 }
 
 impl Target {
@@ -60,7 +66,19 @@ impl Target {
         let is_new = !overwrite && !resumes;
         let if_exists = if is_new { IfExists::Fail } else { IfExists::Replace };
         let birth = if is_new { root.birth(&marker) } else { None };
-        Ok(Self { root: Arc::new(root), path: path.to_path_buf(), if_exists, resumes, birth })
+        let folds_case = root.stat(MARKER_IN_CAPITALS).map_err(failed)?.is_some();
+        Ok(Self { root: Arc::new(root), path: path.to_path_buf(), if_exists, resumes, birth, folds_case })
+    }
+
+    /// Whether two names are one to it: it is asked by making one and looking for the other. Not to know counts as yes, as then
+    /// nothing is overwritten.
+    pub(crate) fn takes_for_one(&self, one: &[u8], other: &[u8]) -> bool {
+        let tried = |name: &[u8]| [TRIED, name].concat();
+        let Ok(probe) = self.root.create_probe(&tried(one), IfExists::Replace) else { return true };
+        drop(probe);
+        let found = self.root.stat(&tried(other));
+        let removed = self.root.remove(&tried(one));
+        removed.is_err() || found.map_or(true, |found| found.is_some())
     }
 
     /// Opens a folder that was made before.

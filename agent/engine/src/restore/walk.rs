@@ -4,6 +4,7 @@
 
 use super::file::FileJob;
 use super::folders::{Folder, Folders};
+use super::siblings::{Name, Siblings};
 use super::transfer::Sender;
 use super::window::{Link, Window};
 use super::{RunError, Shared, chain, resume};
@@ -28,6 +29,7 @@ pub(crate) struct Walk<'a> {
     sender: &'a Sender<'a>,
     window: Window,
     folders: Folders,
+    siblings: Siblings,
     /// The first restored name of each file with several.
     links: HashMap<u64, FirstName>,
     /// The root of the machine, whose metadata come last of all.
@@ -48,8 +50,8 @@ impl<'a> Walk<'a> {
         include: &'a [Vec<u8>],
         sender: &'a Sender<'a>,
     ) -> Self {
-        let (window, folders) = (Window::default(), Folders::default());
-        Self { shared, catalogue, include, sender, window, folders, links: HashMap::new(), root: None }
+        let (window, folders, siblings) = Default::default();
+        Self { shared, catalogue, include, sender, window, folders, siblings, links: HashMap::new(), root: None }
     }
 
     /// Walks to the end; answers the entry of the root, if it is wanted.
@@ -90,6 +92,9 @@ impl<'a> Walk<'a> {
         }
         let left = self.folders.leave(&entry.path);
         self.leave(left);
+        if !self.has_own_name(&entry) {
+            return Ok(());
+        }
         let dir = match self.folders.parent(&self.shared.target, &entry.path) {
             Ok(dir) => dir,
             Err(error) => return self.shared.unrestored(&entry, &error),
@@ -109,6 +114,28 @@ impl<'a> Walk<'a> {
             | EntryKind::Socket
             | EntryKind::CharDevice
             | EntryKind::BlockDevice => self.node(&entry, &dir),
+        }
+    }
+
+    /// Whether the target can hold this entry beside those before it; tells when it cannot.
+    fn has_own_name(&mut self, entry: &Entry) -> bool {
+        let target = &self.shared.target;
+        if !target.folds_case {
+            return true;
+        }
+        let is_folder = entry.kind == EntryKind::Directory;
+        match self.siblings.judge(&entry.path, is_folder, |one, other| target.takes_for_one(one, other)) {
+            Name::Own => true,
+            Name::Beneath => false,
+            Name::Taken(other) => {
+                let what = if is_folder { "it and all in it are" } else { "it is" };
+                let text = format!(
+                    "{what} left out: this target takes its name for {:?}, which was restored; restore it alone, into another folder, with --include",
+                    String::from_utf8_lossy(&other)
+                );
+                self.shared.finding(FindingKind::Unrestored, &entry.path, text);
+                false
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use nightkeep_platform::files::{Dir, DirEntry, Listing};
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -23,7 +24,15 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens and lists a subdirectory; metadata is read later.
     pub(super) fn open(parent: &Dir, name: &[u8]) -> io::Result<Self> {
-        let dir = parent.open_dir(name)?;
+        Self::list(parent.open_dir(name)?)
+    }
+
+    /// Opens and lists the directory at a path; metadata is read later.
+    pub(super) fn open_at(place: &Path) -> io::Result<Self> {
+        Self::list(Dir::open(place)?)
+    }
+
+    fn list(dir: Dir) -> io::Result<Self> {
         let listing = dir.list()?;
         Ok(Self { dir, listing, entries: Vec::new() })
     }
@@ -156,6 +165,7 @@ mod tests {
             excludes: Excludes::new(&[]).expect("no patterns"),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         change(&mut options);
         Walk::new(options).expect("the root is there")

@@ -61,6 +61,7 @@ impl Bench {
             excludes: Excludes::new(&[]).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         BackupOptions {
             executor: Executor::Inline,

@@ -1,9 +1,9 @@
 //! Faces by status.
 
 use super::*;
-use nightkeep_wire::control::LastRun;
+use nightkeep_wire::control::{ControlErrorCode, LastRun};
 use nightkeep_wire::progress::{JobProgress, Phase};
-use nightkeep_wire::report::JobKind;
+use nightkeep_wire::report::{JobKind, Outcome};
 use nightkeep_wire::{JobId, MachineId, PlanId};
 use uuid::Uuid;
 
@@ -68,13 +68,19 @@ fn running() -> StatusSnapshot {
     StatusSnapshot { running: vec![progress], ..status(Bucket::Ok) }
 }
 
+fn reader(language: Language) -> Reader {
+    Reader { now: at(12), offset: utc(), language }
+}
+
 fn face_of(status: StatusSnapshot) -> Face {
-    face(&Seen::Status(Box::new(status)), None, at(12), utc())
+    face(&Seen::Status(Box::new(status)), None, reader(Language::English))
 }
 
 fn labels(face: &Face) -> Vec<&str> {
     let label = |item| match item {
-        &Item::Text(ref text) | &Item::Button(ref text, _) | &Item::Group(ref text, _) => text.as_str(),
+        &Item::Heading(ref text) | &Item::Text(ref text) | &Item::Button(ref text, _) | &Item::Group(ref text, _) => {
+            text.as_str()
+        }
         &Item::Separator => "--",
     };
     face.menu.iter().map(label).collect()
@@ -99,6 +105,31 @@ fn a_quiet_day_shows_status_last_and_next_backup_and_what_can_be_done() {
         ]
     );
     assert_eq!(face.tooltip, "Backup status: OK\nLast backup: yesterday 23:00, done\nNext backup: today 23:00");
+}
+
+#[test]
+fn in_german_everything_is_german() {
+    let seen = |status| Seen::Status(Box::new(status));
+    let of = |status| face(&seen(status), None, reader(Language::German));
+    let quiet = of(status(Bucket::Ok));
+    assert_eq!(
+        labels(&quiet),
+        [
+            "Sicherungsstatus: OK",
+            "Letzte Sicherung: gestern 23:00, erledigt",
+            "Nächste Sicherung: heute 23:00",
+            "--",
+            "Jetzt sichern",
+            "Sicherungen aussetzen",
+            "--",
+            "Anzeige beenden",
+        ]
+    );
+    assert_eq!(of(running()).title, "Sicherung läuft, 42 %");
+    let paused = of(StatusSnapshot { paused_until: Some(at(60)), ..status(Bucket::Ok) });
+    assert_eq!(paused.title, "Sicherungen ausgesetzt bis Mittwoch 12:00");
+    assert_eq!(Language::of(Some("de")), Language::German);
+    assert_eq!(Language::of(Some("fr")), Language::English);
 }
 
 #[test]
@@ -139,7 +170,7 @@ fn several_plans_are_chosen_by_name_and_one_that_cannot_run_is_not_offered() {
     let face = face_of(StatusSnapshot { plans, ..status(Bucket::Ok) });
     let group = face.menu.iter().find_map(|item| match item {
         Item::Group(label, entries) if label == "Back up now" => Some(entries),
-        Item::Group(..) | Item::Text(_) | Item::Button(..) | Item::Separator => None,
+        Item::Group(..) | Item::Heading(_) | Item::Text(_) | Item::Button(..) | Item::Separator => None,
     });
     let names: Vec<&str> = group.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["Everything", "Documents"]);
@@ -149,7 +180,7 @@ fn several_plans_are_chosen_by_name_and_one_that_cannot_run_is_not_offered() {
 fn without_a_plan_there_is_nothing_to_pause_and_without_a_daemon_nothing_to_order() {
     let face = face_of(StatusSnapshot { plans: Vec::new(), ..status(Bucket::WithoutPlan) });
     assert!(!labels(&face).contains(&"Pause backups"));
-    let nobody = super::face(&Seen::Nobody, None, at(12), utc());
+    let nobody = super::face(&Seen::Nobody, None, reader(Language::English));
     assert_eq!(labels(&nobody), ["Backup service not running", "--", "Close the monitor"]);
     assert_eq!(nobody.mood, Mood::Unknown);
 }
@@ -157,8 +188,12 @@ fn without_a_plan_there_is_nothing_to_pause_and_without_a_daemon_nothing_to_orde
 #[test]
 fn the_answer_to_an_order_is_shown_on_top() {
     let seen = Seen::Status(Box::new(status(Bucket::Ok)));
-    let face = super::face(&seen, Some("one pause a day is allowed"), at(12), utc());
-    assert_eq!(labels(&face)[0], "one pause a day is allowed");
+    let message = "one pause a day is allowed".to_owned();
+    let refused = Notice::Refused(ControlError { code: ControlErrorCode::PauseNotAllowed, message });
+    let top = |notice, language| labels(&super::face(&seen, Some(notice), reader(language)))[0].to_owned();
+    assert_eq!(top(&refused, Language::English), "One pause a day is allowed");
+    assert_eq!(top(&refused, Language::German), "So lange oder so oft dürfen Sicherungen nicht ausgesetzt werden");
+    assert_eq!(top(&Notice::NoAnswer, Language::German), "Der Sicherungsdienst antwortet nicht");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) fn create_dir(dir: &Dir, name: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(dir.0.fd(), component(name)?, PRIVATE_DIR)?)
 }
 
-pub(super) fn create_file(dir: &Dir, name: &[u8], mode: u32) -> io::Result<File> {
+pub(super) fn create_file(dir: &Dir, name: &[u8], mode: u32, _xattrs: &[Xattr]) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_bits_truncate(mode_bits(mode));
     Ok(File::from(rustix::fs::openat(dir.0.fd(), component(name)?, flags, mode)?))

@@ -1,7 +1,8 @@
 //! Windows: every entry is made and changed relative to its directory's handle, links as themselves.
 //!
 //! Attributes come in this order: streams while the entry is writable, then owner, group and access control list, then
-//! attributes with all times. Until then an entry is open to whom the target's own rules let in.
+//! attributes with all times. Until then a file that will have rules of its own is open to this account, administrators and the
+//! system; any other entry to whom the target's own rules let in.
 
 use std::fs::File;
 use std::io;
@@ -32,7 +33,8 @@ use crate::Unsupported;
 use crate::files::system::{self, LOOK, REPARSE_BYTES_MAX};
 use crate::files::{Dir, FileKind};
 use crate::names::wtf8;
-use crate::nt::{self, Open};
+use crate::nt::{self, Open, Rules, Sid};
+use crate::xattrs::Xattr;
 use crate::xattrs::system::{
     ATTRIBUTES, CREATED, OWNER_GROUP_AND_LIST, REPARSE, SECURITY, STREAM, has_no_such, stream_name,
 };
@@ -56,6 +58,8 @@ const READ_WRITE: u32 = FILE_READ_DATA
     | FILE_WRITE_EA
     | READ_CONTROL;
 const NEW_FILE: Open = Open { access: READ_WRITE, disposition: FILE_CREATE, options: FILE_NON_DIRECTORY_FILE };
+/// Handed down from nowhere: the system, administrators, and who is added.
+const PRIVATE_RULES: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)";
 const NEW_DIR: Open = Open {
     access: FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES,
     disposition: FILE_CREATE,
@@ -74,8 +78,13 @@ pub(super) fn create_dir(dir: &Dir, name: &[u8]) -> io::Result<()> {
     create(dir, name, NEW_DIR).map(drop)
 }
 
-pub(super) fn create_file(dir: &Dir, name: &[u8], _mode: u32) -> io::Result<File> {
-    create(dir, name, NEW_FILE).map(File::from)
+/// A file that will have rules of its own is nobody else's until they are set; another one is whose its folder's rules say.
+pub(super) fn create_file(dir: &Dir, name: &[u8], _mode: u32, xattrs: &[Xattr]) -> io::Result<File> {
+    if !xattrs.iter().any(|(known, _)| known == SECURITY) {
+        return create(dir, name, NEW_FILE).map(File::from);
+    }
+    let rules = Rules::of(&format!("{PRIVATE_RULES}(A;;FA;;;{})", Sid::of_process()?))?;
+    nt::make_at(dir.0.handle()?, &system::wide(name)?, NEW_FILE, &rules).map(File::from)
 }
 
 fn create(dir: &Dir, name: &[u8], how: Open) -> io::Result<OwnedHandle> {

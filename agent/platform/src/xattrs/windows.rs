@@ -6,7 +6,7 @@
 //! | `windows.created` | when it was made, in 100 ns since 1601, i64 little-endian |
 //! | `windows.security` | owner, group and access control list, as a self-relative security descriptor |
 //! | `windows.reparse` | of a link: the raw reparse point |
-//! | `windows.stream.NAME` | an alternate data stream, all of them together up to [`STREAM_BYTES_MAX`] |
+//! | `windows.stream.NAME` | an alternate data stream, the shortest first up to [`STREAM_BYTES_MAX`] together |
 
 use std::fs::File;
 use std::io;
@@ -24,7 +24,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_READ_DATA, FILE_STREAM_INFO, FileBasicInfo, FileStreamInfo, READ_CONTROL,
 };
 
-use super::Xattr;
+use super::Xattrs;
 use crate::files::Dir;
 use crate::files::system::{self, LOOK, Records, bytes_of, is_code};
 use crate::names::wtf8;
@@ -36,7 +36,7 @@ pub(crate) const SECURITY: &[u8] = b"windows.security";
 pub(crate) const REPARSE: &[u8] = b"windows.reparse";
 pub(crate) const STREAM: &[u8] = b"windows.stream.";
 
-/// More is an error: the catalogue takes no more of one entry.
+/// The catalogue takes no more of one entry.
 const STREAM_BYTES_MAX: u64 = 1 << 20;
 /// Access control lists end at 64 KiB.
 const SECURITY_BYTES_MAX: usize = 128 * 1024;
@@ -47,17 +47,17 @@ const STREAM_WORDS_MAX: usize = 128 * 1024;
 pub(crate) const OWNER_GROUP_AND_LIST: u32 =
     OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
 
-pub(super) fn of_file(file: &File) -> io::Result<Vec<Xattr>> {
+pub(super) fn of_file(file: &File) -> io::Result<Xattrs> {
     of_handle(file.as_handle())
 }
 
-pub(super) fn of_entry(dir: &Dir, name: &[u8]) -> io::Result<Vec<Xattr>> {
+pub(super) fn of_entry(dir: &Dir, name: &[u8]) -> io::Result<Xattrs> {
     let how = Open { access: FILE_READ_ATTRIBUTES | READ_CONTROL, ..LOOK };
     let handle = dir.0.look(name, how)?;
     of_handle(handle.as_handle())
 }
 
-fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<Vec<Xattr>> {
+fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<Xattrs> {
     // SAFETY: the class is asked for with its own structure.
     #[expect(unsafe_code, reason = "the standard library does not tell all attributes of a handle")]
     let basic: FILE_BASIC_INFO = unsafe { nt::query(handle, FileBasicInfo)? };
@@ -71,15 +71,33 @@ fn of_handle(handle: BorrowedHandle<'_>) -> io::Result<Vec<Xattr>> {
         xattrs.push((REPARSE.to_vec(), system::reparse_data(handle)?));
     }
     xattrs.extend(security(handle)?.map(|descriptor| (SECURITY.to_vec(), descriptor)));
-    let mut total = 0u64;
-    for (name, bytes) in streams(handle)? {
-        total = total.saturating_add(bytes);
-        let mut key = STREAM.to_vec();
-        key.extend(wtf8::from_wide(&name));
-        xattrs.push((key, read_stream(handle, &name, total)?));
+    let (short, long) = split(streams(handle)?);
+    for (name, _) in short {
+        xattrs.push((key_of(&name), read_stream(handle, &name)?));
     }
     xattrs.sort_unstable();
-    Ok(xattrs)
+    let left_out = long.into_iter().map(|(name, bytes)| (key_of(&name), bytes)).collect();
+    Ok(Xattrs { kept: xattrs, left_out })
+}
+
+fn key_of(stream: &[u16]) -> Vec<u8> {
+    [STREAM, &wtf8::from_wide(stream)].concat()
+}
+
+/// A stream's name and its length in bytes.
+type Stream = (Vec<u16>, u64);
+
+/// The streams that are read, the shortest first as far as there is room, and those that are too long.
+fn split(mut streams: Vec<Stream>) -> (Vec<Stream>, Vec<Stream>) {
+    streams.sort_unstable_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+    let mut total = 0u64;
+    let fit = streams.iter().take_while(|(_, bytes)| {
+        total = total.saturating_add(*bytes);
+        total <= STREAM_BYTES_MAX
+    });
+    let fit = fit.count();
+    let long = streams.split_off(fit);
+    (streams, long)
 }
 
 /// The security descriptor; none where the filesystem has none.
@@ -108,7 +126,7 @@ fn security(handle: BorrowedHandle<'_>) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Names (without `:` and type) and lengths of the alternate data streams.
-fn streams(handle: BorrowedHandle<'_>) -> io::Result<Vec<(Vec<u16>, u64)>> {
+fn streams(handle: BorrowedHandle<'_>) -> io::Result<Vec<Stream>> {
     let mut buffer = vec![0; STREAM_WORDS];
     loop {
         match nt::query_list(handle, FileStreamInfo, &mut buffer) {
@@ -136,13 +154,7 @@ fn streams(handle: BorrowedHandle<'_>) -> io::Result<Vec<(Vec<u16>, u64)>> {
     Ok(streams)
 }
 
-/// `total` counts the bytes of this stream and those before it.
-fn read_stream(handle: BorrowedHandle<'_>, name: &[u16], total: u64) -> io::Result<Vec<u8>> {
-    if total > STREAM_BYTES_MAX {
-        let text =
-            format!("its streams up to {} hold {total} bytes, which is too long", String::from_utf16_lossy(name));
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-    }
+fn read_stream(handle: BorrowedHandle<'_>, name: &[u16]) -> io::Result<Vec<u8>> {
     let how = Open { access: FILE_READ_DATA | FILE_READ_ATTRIBUTES, disposition: FILE_OPEN, options: 0 };
     let stream = nt::open_at(handle, &stream_name(name), how)?;
     let mut contents = Vec::new();
@@ -158,4 +170,19 @@ pub(crate) fn stream_name(name: &[u16]) -> Vec<u16> {
 /// The filesystem has no such facility.
 pub(crate) fn has_no_such(error: &io::Error) -> bool {
     [ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED].iter().any(|code| is_code(error, *code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STREAM_BYTES_MAX, split};
+
+    #[test]
+    fn a_stream_that_is_too_long_costs_the_others_nothing() {
+        let stream = |name: u8, bytes| (vec![u16::from(name)], bytes);
+        let (short, long) = split(vec![stream(b'a', STREAM_BYTES_MAX), stream(b'b', 26), stream(b'c', 1000)]);
+        assert_eq!(short, [stream(b'b', 26), stream(b'c', 1000)]);
+        assert_eq!(long, [stream(b'a', STREAM_BYTES_MAX)]);
+        let (short, long) = split(vec![stream(b'a', STREAM_BYTES_MAX)]);
+        assert_eq!((short.len(), long.len()), (1, 0));
+    }
 }

@@ -71,7 +71,7 @@ impl Default for PlanOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VssPolicy {
-    /// Used where they work; else files are read live, which is a finding.
+    /// "When available": used where they work; else files are read live, which is a finding.
     Preferred,
     /// Without one the run fails.
     Required,

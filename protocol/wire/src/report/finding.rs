@@ -37,6 +37,8 @@ pub enum FindingKind {
     Shrunken,
     /// Volume snapshot failed; files were read live.
     SnapshotFailed,
+    /// The volume has no snapshots, by its kind or its size; files were read live, as a plan with "when available" allows.
+    SnapshotUnavailable,
     /// A command before or after the run failed.
     CommandFailed,
     /// A kind that this build does not know.
@@ -48,7 +50,7 @@ impl FindingKind {
     /// Whether it is known to be harmless: counted, never coloured.
     pub const fn is_benign(self) -> bool {
         match self {
-            Self::Vanished | Self::CloudPlaceholder | Self::Skipped => true,
+            Self::Vanished | Self::CloudPlaceholder | Self::Skipped | Self::SnapshotUnavailable => true,
             Self::Unreadable
             | Self::Changing
             | Self::Locked

@@ -201,6 +201,7 @@ pub(crate) fn back_up(
         excludes: Excludes::new(&[]).unwrap(),
         skip: Vec::new(),
         entire_machine: false,
+        read_at: Vec::new(),
     };
     let options =
         BackupOptions { executor: Executor::Inline, pack_bytes: 200_000, ..BackupOptions::new(source, machine) };

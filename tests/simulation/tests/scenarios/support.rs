@@ -74,6 +74,7 @@ impl Place {
             excludes: Excludes::new(&[]).unwrap(),
             skip: Vec::new(),
             entire_machine: false,
+            read_at: Vec::new(),
         };
         let options =
             BackupOptions { executor: Executor::Inline, pack_bytes: 200_000, ..BackupOptions::new(source, "machine") };

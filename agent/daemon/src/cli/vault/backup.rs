@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use chrono::Offset as _;
 use nightkeep_engine::backup::{self, BackupError, BackupOptions, BackupReport, Clock, LevelCount, MemoryProfile};
 use nightkeep_engine::exclude::Excludes;
-use nightkeep_engine::progress::StopKind;
+use nightkeep_engine::progress::{Stop, StopKind};
 use nightkeep_engine::source::SourceOptions;
 use nightkeep_platform::paths::Paths;
+use nightkeep_platform::volume_snapshot::{self, Policy, SnapshotError, SnapshotOptions, Snapshots, TIME_MAX, WhyLive};
 use nightkeep_platform::{memory, names};
 use nightkeep_rules::sets::SetHistory;
 use nightkeep_vault::record::point::{BackupSet, CivilTime};
@@ -24,7 +25,7 @@ use crate::cli::args::Globals;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::vault_args::BackupArgs;
+use crate::cli::vault_args::{BackupArgs, SnapshotChoice};
 
 /// The machine's own clock and zone.
 pub(crate) struct LocalClock;
@@ -57,6 +58,8 @@ struct Document {
     /// Whether an interrupted run was gone on with.
     resumed: bool,
     low_memory: bool,
+    /// How volumes were read: `live`, `vss`, several joined by `+`.
+    snapshot_method: String,
     memory_errors: u32,
     peak_memory_bytes: Option<u64>,
     compression: Vec<LevelDocument>,
@@ -89,9 +92,16 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
     let roots = args.paths.iter().map(|path| root_of(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let entire_machine = roots.iter().any(Vec::is_empty);
     let mut skip = backup::own_folders(&vault.store().location());
-    skip.push(globals.state_dir.clone().unwrap_or_else(|| Paths::standard().state));
-    let source =
-        SourceOptions { machine_root: PathBuf::from("/"), roots: outermost(roots), excludes, skip, entire_machine };
+    let state = globals.state_dir.clone().unwrap_or_else(|| Paths::standard().state);
+    skip.push(state.clone());
+    let source = SourceOptions {
+        machine_root: PathBuf::from("/"),
+        roots: outermost(roots),
+        excludes,
+        skip,
+        entire_machine,
+        read_at: Vec::new(),
+    };
     let machine_name = open::machine_name(&args.vault);
     let options = BackupOptions {
         set: set_today(&vault, &machine_name)?,
@@ -105,20 +115,60 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
         options.partial_every.bytes = bytes;
     }
     let (watcher, stop) = (Watcher::new(globals.json), stop_on_signal());
+    let Some(volumes) = snapshots(args.snapshots, &options.source, &state, &stop)? else {
+        return Err(stopped().into());
+    };
+    options.source.read_through(&volumes);
+    options.snapshot_method = volumes.method();
     let outcome = backup::run(&vault, &options, &LocalClock, &watcher, &stop);
     watcher.finish();
+    if let Err(error) = volumes.release() {
+        output::note(format_args!(
+            "a volume snapshot could not be removed; the agent's next start tries again: {error}"
+        ));
+    }
     match outcome {
         Ok(report) => {
             tell(&report, &options, began.elapsed().as_secs_f64(), globals.json);
             Ok(if report.totals.findings > 0 { Exit::Partial } else { Exit::Done })
         }
-        Err(BackupError::Stopped(StopKind::Interrupt | StopKind::Discard)) => Err(Failure {
-            exit: Exit::Stopped,
-            ..Failure::new("stopped", "stopped; the next backup takes over what was sent")
-        }
-        .into()),
+        Err(BackupError::Stopped(StopKind::Interrupt | StopKind::Discard)) => Err(stopped().into()),
         Err(error) => Err(error.into()),
     }
+}
+
+fn stopped() -> Failure {
+    Failure { exit: Exit::Stopped, ..Failure::new("stopped", "stopped; the next backup takes over what was sent") }
+}
+
+/// Makes the snapshots asked for and says which volumes have none; none when stopped meanwhile.
+fn snapshots(
+    choice: SnapshotChoice,
+    source: &SourceOptions,
+    state: &Path,
+    stop: &Stop,
+) -> anyhow::Result<Option<Snapshots>> {
+    let policy = match choice {
+        SnapshotChoice::Required => Policy::Required,
+        SnapshotChoice::WhenAvailable => Policy::WhenAvailable,
+        SnapshotChoice::Never => Policy::Never,
+    };
+    let (folder, cancelled) = (state.join("snapshots"), || stop.requested().is_some());
+    let options = SnapshotOptions { state: &folder, time_max: TIME_MAX, cancelled: &cancelled };
+    let made = match volume_snapshot::prepare(&source.root_paths(), policy, &options) {
+        Ok(made) => made,
+        Err(SnapshotError::Cancelled) => return Ok(None),
+        Err(error @ SnapshotError::Required { .. }) => return Err(error.into()),
+    };
+    for volume in made.volumes() {
+        if let Some(why) = volume.why_live.as_ref().filter(|why| **why != WhyLive::NotOurs) {
+            output::note(format_args!("{} is read without a volume snapshot: {why}", volume.place.display()));
+        }
+        for warning in &volume.warnings {
+            output::note(format_args!("{}: {warning}", volume.place.display()));
+        }
+    }
+    Ok(Some(made))
 }
 
 /// A path from the machine's root, links above it resolved; a link itself is backed up as a link.
@@ -184,6 +234,7 @@ fn tell(report: &BackupReport, options: &BackupOptions, seconds: f64, json: bool
             objects: totals.objects,
             seconds,
             resumed: report.resumed_from.is_some(),
+            snapshot_method: options.snapshot_method.clone(),
             low_memory: options.memory == MemoryProfile::Low,
             memory_errors: report.memory_errors,
             peak_memory_bytes: memory::peak_bytes(),

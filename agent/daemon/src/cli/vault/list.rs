@@ -33,6 +33,8 @@ struct PointDocument {
     bytes: u64,
     bytes_stored: u64,
     findings: u64,
+    /// How volumes were read: `vss`, `live`, several joined by `+`; none of points that older agents made.
+    snapshot_method: Option<String>,
     held: bool,
     /// A garbage collection took from it what it needs: parts of it cannot be restored.
     damaged: bool,
@@ -90,6 +92,7 @@ fn document(listed: &ListedPoint) -> PointDocument {
         bytes: header.totals.bytes,
         bytes_stored: header.totals.bytes_stored,
         findings: header.totals.findings,
+        snapshot_method: (!header.snapshot_method.is_empty()).then(|| header.snapshot_method.clone()),
         held: listed.retained.held,
         damaged: listed.health == Health::Lost,
         bootable: header.bootable,

@@ -62,6 +62,7 @@ impl Driver<'_> {
             commands_file: places.commands_file(),
             patience: config.link.storage_patience_seconds.map(Duration::from_secs),
             journal: self.agent.journal.clone(),
+            snapshots: places.snapshots(),
             job,
             plan,
             watch,

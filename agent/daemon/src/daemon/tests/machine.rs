@@ -1,8 +1,8 @@
 //! The daemon with a machine of its own mind: commands before and after, limits.
 
 use super::*;
-use nightkeep_wire::plan::CommandFailure;
-use nightkeep_wire::report::FindingKind;
+use nightkeep_wire::plan::{CommandFailure, VssPolicy};
+use nightkeep_wire::report::{ErrorClass, FindingKind};
 use std::time::Instant;
 
 /// Lists commands that note phase, status and plan; the pre command does something besides.
@@ -138,4 +138,39 @@ async fn a_run_with_an_upload_limit_takes_the_time_that_its_bytes_need() {
     // Every object but the last is paid for before the next one goes.
     let took = result.finished - result.started;
     assert!(took > chrono::Duration::milliseconds(500), "{took} for {} bytes", result.stats.bytes_stored);
+}
+
+/// Whether anything here has snapshots, so that the claims about their absence cannot be shown.
+fn has_snapshots() -> bool {
+    nightkeep_platform::volume_snapshot::prospects().iter().any(|prospect| prospect.outcome.is_ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_required_volume_snapshot_that_cannot_be_had_fails_the_run_with_volume_and_remedy() {
+    if has_snapshots() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.options.vss = VssPolicy::Required;
+    let result = one_run(dir.path(), plan).await;
+    assert_eq!((result.outcome, result.recovery_point), (Outcome::Error, None));
+    assert_eq!(result.error_class, Some(ErrorClass::VolumeSnapshot));
+    let error = result.error.unwrap();
+    assert!(error.contains("a volume snapshot is required, and there is none of /"), "{error}");
+    assert!(error.contains("when available"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_available_goes_on_live_and_says_so_without_colouring_the_run() {
+    if has_snapshots() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.options.vss = VssPolicy::Preferred;
+    let result = one_run(dir.path(), plan).await;
+    assert_eq!(result.outcome, Outcome::Ok, "{result:?}");
+    assert!(result.recovery_point.is_some());
+    assert!(result.findings.iter().any(|finding| finding.kind == FindingKind::SnapshotUnavailable), "{result:?}");
 }
