@@ -29,6 +29,7 @@ pub mod restore;
 pub mod secret_file;
 pub mod service;
 pub mod trusted;
+pub mod volume_snapshot;
 pub mod xattrs;
 
 /// This operating system has no such facility, or this build does not use it yet.
