@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The package on Linux: its layout, its property lists, its scripts in a root of their own. As root; packaging/macos/package-test.sh
+# The package on Linux: its layout, its property lists, its scripts in a root of their own. As root; packaging/macos/package-test.sh [prepare]
+# `prepare` installs what this needs, and does no more.
 #
 # Stand-ins: the program, and Apple's launchctl, pkgutil, sw_vers, sysctl and wheel group. One line per claim; the last line is
 # `N passed, M failed`.
@@ -9,6 +10,7 @@ cd "$(dirname "$0")/../.."
 . packaging/shell.sh
 [ "$(id -u)" -eq 0 ] || { echo "it must be run as root: it changes the root of scripts that it tries" >&2; exit 1; }
 require libarchive-tools cpio shellcheck python3
+[ "${1:-}" != prepare ] || exit 0
 place=$(mktemp -d)
 readonly place here=packaging/macos root=$place/root
 export SOURCE_DATE_EPOCH=1700000000
