@@ -24,10 +24,11 @@ pub(super) fn run(program: &str, arguments: &[&OsStr], time_max: Duration) -> Re
     // Numbers have a point everywhere; LVM does not mind what else we have open.
     command.env("LC_ALL", "C").env("LVM_SUPPRESS_FD_WARNINGS", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => RunError::NotThere,
-        _ => RunError::Failed(format!("{program} cannot be started: {error}")),
-    })?;
+    let child = match command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(RunError::NotThere),
+        Err(error) => return Err(RunError::Failed(format!("{program} cannot be started: {error}"))),
+        Ok(child) => child,
+    };
     let (sender, receiver) = channel();
     // Nobody may be waiting any more.
     std::thread::spawn(move || sender.send(child.wait_with_output()));
