@@ -75,7 +75,9 @@ if [ "$(dpkg --print-architecture)" != amd64 ]; then
     echo "packages are made for amd64, on amd64" >&2
     exit 1
 fi
-readonly maintainer='Nightkeep maintainers <maintainers@nightkeep.invalid>'
+# Who answers for these packages: `Name <address>`. Without one, an address that reaches nobody.
+readonly maintainer=${NIGHTKEEP_MAINTAINER:-Nightkeep maintainers <maintainers@nightkeep.invalid>}
+[[ $maintainer =~ ^[^\<\>$'\n']+\ \<[^\<\>@\ ]+@[^\<\>@\ ]+\>$ ]] || { echo "NIGHTKEEP_MAINTAINER is no 'Name <address>': $maintainer" >&2; exit 1; }
 stage=$(mktemp -d)
 readonly stage
 trap 'rm -rf "$stage"' EXIT
@@ -104,5 +106,5 @@ mv "$stage/nightkeep-agent/lib/systemd/system" "$stage/nightkeep-agent/usr/lib/s
 rm -r "$stage/nightkeep-agent/lib"
 install -D -m 644 /dev/stdin "$stage/nightkeep-agent/usr/share/nightkeep-agent/version" <<<"$version-1"
 rpmbuild -bb --quiet --target x86_64-linux \
-    --define "_topdir $stage/rpm" --define "_rpmdir $target" --define "stage $stage" --define "version_given $version" \
+    --define "_topdir $stage/rpm" --define "_rpmdir $target" --define "stage $stage" --define "version_given $version" --define "maintainer $maintainer" \
     --define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' nightkeep.spec >/dev/null

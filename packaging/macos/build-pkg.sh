@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Makes the installer of a finished program: packaging/macos/build-pkg.sh VERSION aarch64|x86_64 AGENT FOLDER
 #
-# A flat component package: a xar archive of PackageInfo, Payload and Scripts (cpio, gzip). The same input gives the same bytes.
-# It has no Bom, which Apple's Installer wants: see README.md.
+# A flat component package: a xar archive of Bom, PackageInfo, Payload and Scripts (cpio, gzip). The same input gives the same bytes.
 set -euo pipefail
 readonly version=$1 architecture=$2
 agent=$(realpath "$3")
@@ -32,6 +31,7 @@ archive() {
 }
 archive "$root" >"$pkg/Payload"
 archive "$scripts" >"$pkg/Scripts"
+python3 bom.py make "$pkg/Bom" "${SOURCE_DATE_EPOCH:-0}" "$root"
 kilobytes=$(du -sk --apparent-size "$root" | cut -f1)
 files=$(find "$root" | wc -l)
 cat >"$pkg/PackageInfo" <<XML
@@ -45,5 +45,5 @@ cat >"$pkg/PackageInfo" <<XML
 </pkg-info>
 XML
 name=$folder/nightkeep-agent-$version-$architecture.pkg
-python3 xar.py "$name" "${SOURCE_DATE_EPOCH:-0}" "$pkg/PackageInfo" "$pkg/Payload" "$pkg/Scripts"
+python3 xar.py "$name" "${SOURCE_DATE_EPOCH:-0}" "$pkg/Bom" "$pkg/PackageInfo" "$pkg/Payload" "$pkg/Scripts"
 echo "$name $(($(stat -c %s "$name") / 1024)) KiB"

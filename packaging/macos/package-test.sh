@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The package on Linux: its layout, its property lists, its scripts in a root of their own. As root; packaging/macos/package-test.sh
+# The package on Linux: its layout, its property lists, its scripts in a root of their own. As root; packaging/macos/package-test.sh [prepare]
+# `prepare` installs what this needs, and does no more.
 #
 # Stand-ins: the program, and Apple's launchctl, pkgutil, sw_vers, sysctl and wheel group. One line per claim; the last line is
 # `N passed, M failed`.
@@ -9,6 +10,7 @@ cd "$(dirname "$0")/../.."
 . packaging/shell.sh
 [ "$(id -u)" -eq 0 ] || { echo "it must be run as root: it changes the root of scripts that it tries" >&2; exit 1; }
 require libarchive-tools cpio shellcheck python3
+[ "${1:-}" != prepare ] || exit 0
 place=$(mktemp -d)
 readonly place here=packaging/macos root=$place/root
 export SOURCE_DATE_EPOCH=1700000000
@@ -81,7 +83,7 @@ readonly pkg=$place/one/nightkeep-agent-1.2.3-aarch64.pkg
 sleep 1
 build aarch64 two >/dev/null
 claim "the same input gives the same bytes" cmp "$pkg" "$place/two/nightkeep-agent-1.2.3-aarch64.pkg"
-claim "it is a xar archive of three parts, to another program too" says $'PackageInfo\nPayload\nScripts' bsdtar -tf "$pkg"
+claim "it is a xar archive of four parts, to another program too" says $'Bom\nPackageInfo\nPayload\nScripts' bsdtar -tf "$pkg"
 mkdir -p "$place/parts" "$place/scripts" "$place/payload"
 bsdtar -xf "$pkg" -C "$place/parts"
 claim "it names itself and its version" python3 - "$place/parts/PackageInfo" <<'PYTHON'
@@ -95,6 +97,25 @@ gunzip <"$place/parts/Scripts" | (cd "$place/scripts" && cpio --quiet -idm)
 contents() { gunzip <"$place/parts/Payload" | cpio --quiet -itvn | awk '{ print $1, $3, $4, $NF }' | tee "$place/contents"; }
 claim "its payload is root's" says '-rwxr-xr-x 0 0 ./Library/Nightkeep/nightkeep-agent' contents
 claim "with nothing that anybody may write" not grep -q '^.....w\|^........w' "$place/contents"
+# What the payload holds, by another program's reading: path, mode, owner, and of files size and checksum.
+unpacked() {
+    mkdir -p "$place/payload"
+    gunzip <"$place/parts/Payload" | (cd "$place/payload" && cpio --quiet -idm)
+    (cd "$place/payload" && find . -print0 | LC_ALL=C sort -z | while IFS= read -r -d '' path; do
+        printf '%s\t%o\t%s' "$path" "0x$(stat -c %f "$path")" "$(stat -c %u/%g "$path")"
+        [ ! -f "$path" ] || printf '\t%s\t%s' "$(stat -c %s "$path")" "$(cksum <"$path" | cut -d' ' -f1)"
+        echo
+    done) >"$place/unpacked"
+}
+bom_lists() {
+    python3 "$here/bom.py" list "$1" >"$place/listed"
+    diff "$place/unpacked" "$place/listed"
+}
+unpacked
+claim "its bill of materials lists the payload: paths, modes, owners, sizes, checksums" bom_lists "$place/parts/Bom"
+printf x >>"$place/payload/Library/Nightkeep/LICENSE"
+claim "of other files another is made" python3 "$here/bom.py" make "$place/other.bom" 0 "$place/payload"
+claim "which does not list this payload" says 'LICENSE' bom_lists "$place/other.bom"
 claim "the service's list holds" python3 "$here/plists.py" daemon "$here/org.nightkeep.agent.plist"
 claim "the backup monitor's list holds" python3 "$here/plists.py" daemon "$here/org.nightkeep.monitor.plist"
 sed 's/KeepAlive/KeepALive/' "$here/org.nightkeep.agent.plist" >"$place/wrong.plist"

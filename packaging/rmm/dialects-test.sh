@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
-# `nightkeep-agent status --format ...` before those who read it: packaging/rmm/dialects-test.sh AGENT HOST
+# `nightkeep-agent status --format ...` before those who read it: packaging/rmm/dialects-test.sh AGENT HOST | prepare
+# `prepare` installs what this needs, and does no more.
 #
 # An agent on loopback is taken through no daemon, no host, no plan, a backup that worked and one that failed, while a
 # Nagios, a Prometheus with a node exporter, promtool, and a reader of Checkmk's documented syntax look at it. Of the remote
 # management systems there is none here to ask: their forms are compared with what their documentation says.
 # One line per claim; the last line is `N passed, M failed`.
 set -euo pipefail
+readonly needed=(curl nagios4-core prometheus prometheus-node-exporter python3)
+if [ "$1" = prepare ]; then
+    . "$(dirname "$0")/../shell.sh"
+    require "${needed[@]}"
+    exit 0
+fi
 agent=$(realpath "$1") host=$(realpath "$2")
 cd "$(dirname "$0")/../.."
 . packaging/shell.sh
@@ -247,7 +254,7 @@ backup_fails() {
     soon bucket_is error
 }
 
-require curl nagios4-core prometheus prometheus-node-exporter python3
+require "${needed[@]}"
 trap end EXIT
 cp "$agent" "$place/nightkeep-agent"
 mkdir -p "$place/machine/home"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The scripts of packaging/rmm and the signing, as far as they can be tried without a machine: packaging/rmm/test.sh
+# The scripts of packaging/rmm and the signing, as far as they can be tried without a machine: packaging/rmm/test.sh [prepare]
+# `prepare` installs what this needs, and does no more.
 #
 # One line per claim; the last line is `N passed, M failed`. What nightkeep.sh does on a machine is shown by linux-test.sh.
 set -euo pipefail
@@ -128,6 +129,7 @@ if [ ! -f "$tools/installed" ]; then
     "$tools/bin/pip" install --quiet --disable-pip-version-check tree-sitter==0.25.2 tree-sitter-powershell==0.26.4
     touch "$tools/installed"
 fi
+[ "${1:-}" != prepare ] || exit 0
 claim 'shellcheck finds nothing in the script' shellcheck packaging/rmm/nightkeep.sh
 claim 'the script is POSIX shell' dash -n packaging/rmm/nightkeep.sh
 claim 'the PowerShell script parses, and is ASCII' powershell_parses

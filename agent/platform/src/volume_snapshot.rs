@@ -10,7 +10,13 @@
 //! **Invariant**: a volume is told as [`Method::Live`] unless its snapshot was made and can be read, and with [`Policy::Required`]
 //! no answer holds a live volume that belongs to the machine.
 
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod apfs;
 pub(crate) mod ledger;
+#[cfg(unix)]
+mod program;
+#[cfg(unix)]
+mod scope;
 #[cfg_attr(target_os = "linux", path = "volume_snapshot/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "volume_snapshot/macos.rs")]
 #[cfg_attr(target_os = "windows", path = "volume_snapshot/windows.rs")]
@@ -126,6 +132,19 @@ impl Volume {
 pub(crate) trait Held: Send {
     /// Removes everything that was made. Called once, also after a failure.
     fn release(&mut self) -> io::Result<()>;
+
+    /// What is worth nothing any more; to be asked before [`Held::release`]. Most snapshots live for as long as they are held.
+    fn broken(&mut self) -> Vec<Broken> {
+        Vec::new()
+    }
+}
+
+/// A snapshot that was lost while it was read.
+pub(crate) struct Broken {
+    /// Where it was read.
+    pub(crate) read_at: PathBuf,
+    /// What became of it.
+    pub(crate) reason: String,
 }
 
 /// What a system made of a request.
@@ -243,6 +262,17 @@ impl Snapshots {
             methods.push(Method::Live);
         }
         methods.into_iter().map(Method::name).collect::<Vec<_>>().join("+")
+    }
+
+    /// The places of volumes whose snapshots were lost while they were read, with what became of them: not all that was read
+    /// there is of one moment, and not all could be read. To be asked when everything has been.
+    pub fn broken(&mut self) -> Vec<(PathBuf, String)> {
+        let broken = self.held.as_mut().map(|held| held.broken()).unwrap_or_default();
+        let of_volume = |volume: &Volume| {
+            let lost = broken.iter().find(|broken| volume.read_at.starts_with(&broken.read_at))?;
+            Some((volume.place.clone(), lost.reason.clone()))
+        };
+        self.volumes.iter().filter_map(of_volume).collect()
     }
 
     /// Removes the snapshots. What cannot be removed is tried again by [`remove_leftovers`].

@@ -15,13 +15,11 @@ const BYTES_MAX: u64 = 1 << 20;
 
 /// The ledger of one run.
 #[derive(Debug)]
-#[cfg_attr(not(windows), allow(dead_code, reason = "not every system makes snapshots yet"))]
 pub(crate) struct Ledger {
     file: File,
     path: PathBuf,
 }
 
-#[cfg_attr(not(windows), allow(dead_code, reason = "not every system makes snapshots yet"))]
 impl Ledger {
     /// Begins one in the folder `state`, which is made.
     pub(crate) fn begin(state: &Path) -> io::Result<Self> {
@@ -31,6 +29,12 @@ impl Ledger {
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
         file.lock()?;
         Ok(Self { file, path })
+    }
+
+    /// A word that no other run has, for the names of what it makes.
+    #[cfg(unix)]
+    pub(crate) fn run(&self) -> String {
+        self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// Writes an entry down durably: one line, which must hold no line break.
@@ -97,7 +101,7 @@ fn orphan(path: PathBuf) -> io::Result<Option<Orphan>> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     let mut text = Vec::new();
-    Read::by_ref(&mut file).take(BYTES_MAX).read_to_end(&mut text)?;
+    io::Read::by_ref(&mut file).take(BYTES_MAX).read_to_end(&mut text)?;
     // A line without its end was never followed by a snapshot.
     let text = String::from_utf8_lossy(&text);
     let entries = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned);

@@ -1,25 +1,50 @@
-//! macOS: not available yet; every volume is read live and told so.
+//! macOS: what `apfs.rs` asks.
 
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{Prospect, SnapshotError, SnapshotOptions, Taken, Volume, WhyLive};
+use super::apfs::{self, Mac};
+use super::program::{self, RunError};
+use super::{Prospect, SnapshotError, SnapshotOptions, Taken};
+use crate::mounts::{Mount, Mounts};
 
-pub(super) fn take(paths: &[PathBuf], _options: &SnapshotOptions<'_>) -> Result<Taken, SnapshotError> {
-    let volumes = paths.iter().map(|path| Volume::live(path.clone(), unavailable())).collect();
-    Ok(Taken { volumes, held: None })
+/// How long a program may take to remove something.
+const REMOVAL_TIME_MAX: Duration = Duration::from_secs(120);
+const FIRM_LINKS: &str = "/usr/share/firmlinks";
+
+struct ThisMac {
+    time_max: Duration,
+}
+
+impl Mac for ThisMac {
+    fn run(&self, program: &str, arguments: &[&OsStr]) -> Result<String, RunError> {
+        program::run(program, arguments, self.time_max)
+    }
+
+    fn mounts(&self) -> io::Result<Vec<Mount>> {
+        Ok(Mounts::read()?.iter().cloned().collect())
+    }
+
+    fn firm_links(&self) -> String {
+        std::fs::read_to_string(FIRM_LINKS).unwrap_or_default()
+    }
+
+    fn is_root(&self) -> bool {
+        rustix::process::geteuid().is_root()
+    }
+}
+
+pub(super) fn take(paths: &[PathBuf], options: &SnapshotOptions<'_>) -> Result<Taken, SnapshotError> {
+    apfs::take(Box::new(ThisMac { time_max: options.time_max }), paths, options)
 }
 
 /// Removes what an entry of a ledger names; whether it was still there.
-pub(super) fn remove(_entry: &str) -> io::Result<bool> {
-    Ok(false)
+pub(super) fn remove(entry: &str) -> io::Result<bool> {
+    apfs::remove(&ThisMac { time_max: REMOVAL_TIME_MAX }, entry)
 }
 
 pub(super) fn prospects() -> Vec<Prospect> {
-    vec![Prospect { place: Path::new("/").to_path_buf(), outcome: Err(unavailable()) }]
-}
-
-fn unavailable() -> WhyLive {
-    let reason = "a snapshot of APFS is not made yet".to_owned();
-    WhyLive::Unavailable { reason, remedy: "update the agent when it is".to_owned() }
+    apfs::prospects(&ThisMac { time_max: REMOVAL_TIME_MAX })
 }
