@@ -3,7 +3,6 @@
 use crate::crashes::vault_with_garbage;
 use crate::lab::{Lab, NOW, back_up, collect_in, noise, state};
 use nightkeep_simulation::{Fault, FaultyStore};
-use nightkeep_vault::codec::Time;
 use nightkeep_vault::collect::CollectError;
 use nightkeep_vault::record::point;
 use nightkeep_vault::store::{Layer, MemoryStore, ObjectInfo, ObjectName, Store, StoreError};

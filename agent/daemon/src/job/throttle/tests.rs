@@ -46,7 +46,7 @@ impl Virtual {
     }
 }
 
-fn rig(options: PlanOptions, machine: Option<u64>, from: &str) -> (Arc<Virtual>, ThrottledStore<Arc<Virtual>>) {
+fn rig(options: PlanOptions, machine: Option<u64>, from: &str) -> (Arc<Virtual>, Arc<dyn Store>) {
     let clock = Arc::new(Virtual {
         from: from.parse().unwrap(),
         passed_ms: AtomicU64::new(0),
@@ -54,7 +54,7 @@ fn rig(options: PlanOptions, machine: Option<u64>, from: &str) -> (Arc<Virtual>,
         stopped: AtomicBool::new(false),
     });
     let store = ThrottledStore::new(Arc::new(MemoryStore::new()), clock.clone());
-    (clock, store)
+    (clock, Arc::new(store))
 }
 
 fn working_hours(upload: Option<u64>) -> LimitWindow {
@@ -71,7 +71,7 @@ fn working_hours(upload: Option<u64>) -> LimitWindow {
 const OBJECT: usize = 1_000_000;
 
 /// Puts for so long, each object at the moment at which the store let it go.
-fn put_for(clock: &Virtual, store: &ThrottledStore<Arc<Virtual>>, span: Duration) -> Vec<(DateTime<Utc>, u64)> {
+fn put_for(clock: &Virtual, store: &dyn Store, span: Duration) -> Vec<(DateTime<Utc>, u64)> {
     let (bytes, mut moved) = (vec![7; OBJECT], Vec::new());
     while clock.passed() < span {
         let name = ObjectName::new(format!("i/{}", moved.len())).unwrap();
@@ -91,7 +91,7 @@ fn bytes_put_keep_to_the_rate_of_the_hour_and_use_it() {
     };
     // 06:00 to 20:00 in Berlin.
     let (clock, store) = rig(options, None, "2026-11-26T05:00:00Z");
-    let moved = put_for(&clock, &store, Duration::from_secs(14 * 3600));
+    let moved = put_for(&clock, &*store, Duration::from_secs(14 * 3600));
     let mut by_hour = [0u64; 24];
     for (at, bytes) in &moved {
         by_hour[at.with_timezone(&chrono_tz::Europe::Berlin).hour() as usize] += bytes;
@@ -115,7 +115,7 @@ fn bytes_put_keep_to_the_rate_of_the_hour_and_use_it() {
 fn the_machines_own_limit_holds_in_every_window() {
     let options = PlanOptions { limit_windows: vec![working_hours(None)], ..PlanOptions::default() };
     let (clock, store) = rig(options, Some(100_000), "2026-11-26T09:00:00Z");
-    let moved = put_for(&clock, &store, Duration::from_secs(1000));
+    let moved = put_for(&clock, &*store, Duration::from_secs(1000));
     let total: u64 = moved.iter().map(|(_, bytes)| bytes).sum();
     assert!((98_000_000..=102_000_000).contains(&total), "{total}");
 }
