@@ -122,7 +122,7 @@ gone() {
 rm -rf "$home"
 mkdir -p "$home/machine/Users"
 cp -r protocol/rules "$home/machine/Users/"
-head -c 600000000 /dev/urandom >"$home/machine/Users/noise.bin"
+head -c 300000000 /dev/urandom >"$home/machine/Users/noise.bin"
 cat >"$home/agent.toml" <<'TOML'
 machine_name = "winpc"
 machine_root = 'C:\nightkeep-tray\machine'
