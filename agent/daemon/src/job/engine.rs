@@ -203,7 +203,7 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
     let begun = run.journal.begin(plan.id, resolved.id, run.link.clock().now());
     options.changed.clone_from(&begun.changed);
     // After the journal was asked: what changes in between is told to the next run as well.
-    let volumes = snapshots::make(run, &options.source)?;
+    let mut volumes = snapshots::make(run, &options.source)?;
     options.source.read_through(&volumes);
     options.snapshot_method = volumes.method();
     for finding in snapshots::findings(&volumes) {
@@ -213,6 +213,10 @@ fn attempt(run: &Run, gateway: &mut Option<Arc<GatewayStore>>) -> Result<Done, R
         own_findings.push(finding);
     }
     let outcome = backup::run(&vault, &options, &clock, run.watch.as_ref(), &run.stop);
+    for finding in snapshots::lost(&mut volumes) {
+        run.watch.note_grave_finding();
+        own_findings.push(finding);
+    }
     snapshots::release(run, volumes);
     let report = outcome?;
     let how = run.journal.finish(&begun, report.point);

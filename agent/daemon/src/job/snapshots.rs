@@ -2,7 +2,7 @@
 //!
 //! Invariant: a volume that is read live although the plan wished for a snapshot is a finding.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nightkeep_engine::source::SourceOptions;
 use nightkeep_platform::volume_snapshot::{
@@ -53,6 +53,18 @@ pub(super) fn findings(snapshots: &Snapshots) -> Vec<Finding> {
         live.into_iter().chain(warnings).collect::<Vec<_>>()
     };
     snapshots.volumes().iter().flat_map(of_volume).collect()
+}
+
+/// Those that were lost while they were read; to be asked before they are released.
+pub(super) fn lost(snapshots: &mut Snapshots) -> Vec<Finding> {
+    let lost = |(place, reason): (PathBuf, String)| {
+        finding(
+            &place,
+            FindingKind::SnapshotFailed,
+            &format!("the volume snapshot was lost while it was read: {reason}"),
+        )
+    };
+    snapshots.broken().into_iter().map(lost).collect()
 }
 
 fn finding(place: &Path, kind: FindingKind, text: &str) -> Finding {

@@ -115,13 +115,20 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
         options.partial_every.bytes = bytes;
     }
     let (watcher, stop) = (Watcher::new(globals.json), stop_on_signal());
-    let Some(volumes) = snapshots(args.snapshots, &options.source, &state, &stop)? else {
+    let Some(mut volumes) = snapshots(args.snapshots, &options.source, &state, &stop)? else {
         return Err(stopped().into());
     };
     options.source.read_through(&volumes);
     options.snapshot_method = volumes.method();
     let outcome = backup::run(&vault, &options, &LocalClock, &watcher, &stop);
     watcher.finish();
+    let lost = volumes.broken();
+    for (place, reason) in &lost {
+        output::note(format_args!(
+            "the volume snapshot of {} was lost while it was read: {reason}; back up again",
+            place.display()
+        ));
+    }
     if let Err(error) = volumes.release() {
         output::note(format_args!(
             "a volume snapshot could not be removed; the agent's next start tries again: {error}"
@@ -130,7 +137,7 @@ pub(super) fn run(args: &BackupArgs, globals: &Globals) -> anyhow::Result<Exit> 
     match outcome {
         Ok(report) => {
             tell(&report, &options, began.elapsed().as_secs_f64(), globals.json);
-            Ok(if report.totals.findings > 0 { Exit::Partial } else { Exit::Done })
+            Ok(if report.totals.findings > 0 || !lost.is_empty() { Exit::Partial } else { Exit::Done })
         }
         Err(BackupError::Stopped(StopKind::Interrupt | StopKind::Discard)) => Err(stopped().into()),
         Err(error) => Err(error.into()),
