@@ -24,6 +24,9 @@ const BUILD_LINUX: &[&str] =
 /// Names the files of the publisher's private keys, as `PATH` names folders; a release that changes keys is signed with two.
 const KEY_FILES: &str = "NIGHTKEEP_PUBLISHER_KEY_FILES";
 
+/// Names the file of the private OpenPGP key for packages and their repositories.
+const PACKAGE_KEY_FILE: &str = "NIGHTKEEP_PACKAGE_KEY_FILE";
+
 /// The system to build for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum System {
@@ -36,7 +39,10 @@ pub(crate) enum System {
 pub(crate) fn run(system: System) -> Result<()> {
     match system {
         System::Windows => windows()?,
-        System::Linux => _ = linux()?,
+        System::Linux => {
+            linux()?;
+            sign_packages()?;
+        }
         System::Macos => {
             bail!(
                 "`dist macos` is not there yet: the agent is type-checked and not linked; see packaging/macos/README.md"
@@ -59,6 +65,17 @@ fn sign() -> Result<()> {
     let mut sign = Command::new(root.join("packaging/sign.sh"));
     sign.arg(VERSION).arg(root.join("target/dist")).args(std::env::split_paths(&keys));
     run::step("signature", &mut sign)
+}
+
+/// Signs the .rpm files and makes signed repositories of both kinds beside them, before the list of installers is made.
+fn sign_packages() -> Result<()> {
+    let Some(key) = std::env::var_os(PACKAGE_KEY_FILE).filter(|key| !key.is_empty()) else {
+        println!("packages not signed: {PACKAGE_KEY_FILE} names no key; there are no repositories of them");
+        return Ok(());
+    };
+    let root = crate::root();
+    let mut sign = Command::new(root.join("packaging/linux/sign-packages.sh"));
+    run::step("repositories", sign.arg(VERSION).arg(root.join("target/dist")).arg(key))
 }
 
 /// Makes the .deb and .rpm files anew; answers with the folder they are in.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -135,7 +135,21 @@ fn linux() -> Result<()> {
     let mut scripts = script("packaging/rmm/linux-test.sh");
     scripts.arg(dist::VERSION).arg(&dist).args(["target/debug/nightkeep-host", "target/release"]);
     scripts.env("SOURCE_DATE_EPOCH", &source_date);
-    finish_scripts(&mut [packages, scripts])
+    let mut signed = script("packaging/linux/signed-test.sh");
+    signed.arg(dist::VERSION).arg(&dist);
+    let mut snapshots = script("packaging/linux/snapshots-test.sh");
+    snapshots.arg(snapshot_tests()?).arg("target/release/nightkeep-agent");
+    finish_scripts(&mut [packages, scripts, signed, snapshots])
+}
+
+/// Builds the tests that need devices; answers where their program is.
+fn snapshot_tests() -> Result<PathBuf> {
+    let mut build = run::cargo();
+    build.args(["test", "--locked", "--no-run", "-p", "nightkeep-platform", "--test", "volume_snapshot"]);
+    let said = run::output(build.args(["--message-format", "json"]))?;
+    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.next().context("cargo built no tests of volume snapshots")
 }
 
 fn script(path: &str) -> Command {

@@ -13,8 +13,8 @@ mod btrfs;
 mod entry;
 #[path = "linux/lvm.rs"]
 mod lvm;
-#[path = "linux/system.rs"]
-mod system;
+#[path = "linux/machine.rs"]
+mod machine;
 #[cfg(test)]
 #[path = "linux/tests.rs"]
 pub(super) mod tests;
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::entry::{Entry, PREFIX};
-use self::system::{Machine, System};
+use self::machine::{Machine, System};
 use self::volumes::{Kind, Mounted};
 use super::ledger::Ledger;
 use super::scope::concerned;

@@ -92,6 +92,11 @@ impl Machine {
         Ok(())
     }
 
+    /// The number of the daemon's process.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the daemon was not started")?.id())
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         match self.process.take() {

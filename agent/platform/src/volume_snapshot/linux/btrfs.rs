@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, Entry, PREFIX};
-use super::system::Access;
+use super::machine::Access;
 use super::volumes::Mounted;
 use super::{Run, WhyLive, failed};
 use crate::volume_snapshot::program::RunError;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::system::{Access, System};
+use super::machine::{Access, System};
 use crate::volume_snapshot::program::RunError;
 
 /// How the names of our logical volumes begin, and, behind a dot, those of our subvolumes.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, Entry, TAG};
-use super::system::{Access, Mapped, System};
+use super::machine::{Access, Mapped, System};
 use super::{Run, WhyLive, failed};
 use crate::mounts::Mount;
 use crate::volume_snapshot::program::RunError;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::system::{Access, Mapped, System};
+use super::machine::{Access, Mapped, System};
 use super::take_by;
 use crate::mounts::{Mount, MountClass};
 use crate::volume_snapshot::program::RunError;

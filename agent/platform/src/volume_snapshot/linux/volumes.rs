@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::system::{Mapped, System};
+use super::machine::{Mapped, System};
 use crate::mounts::{Mount, MountClass};
 use crate::names;
 
