@@ -13,6 +13,12 @@ pub fn available_bytes() -> Option<u64> {
     system::available_bytes()
 }
 
+/// Gives back to the system what was freed and is kept for later, as an agent that worked for minutes waits for hours. Where the
+/// allocator does so by itself or cannot be asked, nothing happens.
+pub fn give_back() {
+    system::give_back();
+}
+
 /// The most memory this process ever had resident, in bytes. None where the system does not tell.
 pub fn peak_bytes() -> Option<u64> {
     system::peak_bytes()

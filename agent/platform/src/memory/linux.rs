@@ -1,4 +1,4 @@
-//! Linux: procfs, the control groups of both versions, getrlimit(2).
+//! Linux: procfs, the control groups of both versions, getrlimit(2), and the allocator of glibc.
 
 use rustix::process::{Resource, getrlimit};
 use std::fs;
@@ -17,6 +17,16 @@ pub(super) fn available_bytes() -> Option<u64> {
 pub(super) fn peak_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "neither the standard library nor rustix speaks to the allocator")]
+pub(super) fn give_back() {
+    // SAFETY: it takes no pointers, and may be called at any time by any thread.
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_back() {}
 
 /// The value of a line like `VmHWM:  1234 kB`, in bytes.
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
@@ -54,6 +64,23 @@ mod tests {
             ["memory/job/7/memory.limit_in_bytes", "memory/job/memory.limit_in_bytes", "memory/memory.limit_in_bytes"];
         let expected = expected.into_iter().chain(["user.slice/memory.max", "memory.max"]);
         assert_eq!(files, expected.map(|path| Path::new(CGROUPS).join(path)).collect::<Vec<_>>());
+    }
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn what_was_freed_in_small_pieces_is_given_back() {
+        let resident = || kibibytes(&fs::read_to_string("/proc/self/status").unwrap_or_default(), "VmRSS:");
+        // On a thread of its own, as the engine's work is; what it keeps to the end holds the rest in place.
+        let kept = std::thread::spawn(|| {
+            let mut pieces: Vec<Vec<u8>> = (0..65_536).map(|_| vec![1; 1024]).collect();
+            pieces.split_off(65_535)
+        });
+        let kept = kept.join();
+        let before = resident();
+        super::give_back();
+        let after = resident();
+        assert!(before.zip(after).is_some_and(|(before, after)| before > after + (32 << 20)), "{before:?} {after:?}");
+        drop(kept);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use nightkeep_engine::progress::{Stop, StopKind};
+use nightkeep_platform::memory;
 use nightkeep_rules::schedule::Timetable;
 use nightkeep_wire::desired::AppliedPlan;
 use nightkeep_wire::report::{ErrorClass, JobResult, Outcome};
@@ -28,6 +29,8 @@ impl Driver<'_> {
             let guard = ReportsPanic { job: Some(run.job.clone()), results: results.clone() };
             let result = job::run(&run);
             guard.defuse();
+            drop(run);
+            memory::give_back();
             // With the driver gone the job is found as interrupted at the next start.
             let _ = results.blocking_send(Box::new(result));
         });
