@@ -61,6 +61,7 @@ impl Step {
 pub(super) enum StepState {
     Pending,
     Done,
+    #[cfg_attr(not(windows), expect(dead_code, reason = "only Windows itself answers it"))]
     Cancelled,
 }
 
