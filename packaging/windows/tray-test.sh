@@ -59,13 +59,20 @@ shows() {
     return 1
 }
 
-# Opens the menu by a click on the icon, and waits until these words can be read in it.
+# Opens the menu by a click on the icon until these words can be read in it: an open menu does not change with what is heard.
 opens() {
     local x y
     read -r x y <"$place/icon"
-    # shellcheck disable=SC2086
-    xdotool mousemove $x $y click "${button:-1}"
-    reads "$1"
+    for _ in $(seq 8); do
+        xdotool mousemove "$x" "$y" click "${button:-1}"
+        sleep 0.7
+        shot
+        look text "$1" >"$place/word" && return 0
+        closes_menu
+        sleep 1
+    done
+    look read
+    return 1
 }
 
 reads() {
@@ -87,11 +94,10 @@ clicks_on() {
     xdotool click 1
 }
 
+# A click beside a menu closes it.
 closes_menu() {
-    xdotool key Escape
-    sleep 0.2
-    xdotool key Escape
-    sleep 0.3
+    xdotool mousemove 300 200 click 1
+    sleep 0.5
 }
 
 start_monitor() {
