@@ -115,7 +115,7 @@ impl Reader {
         let title = self.title(status);
         let mut menu = vec![Item::Heading(title.clone())];
         if status.running.is_empty() && !status.reason.is_empty() && language == Language::English {
-            menu.push(Item::Text(capitalised(&status.reason)));
+            menu.push(Item::Text(shortened(&capitalised(&status.reason))));
         }
         let last = status.plans.iter().filter_map(|plan| plan.last.as_ref()).max_by_key(|last| last.finished);
         let last = last.map(|last| language.last(&self.when(last.finished), last.outcome));
@@ -212,6 +212,17 @@ pub(crate) fn until_tomorrow(now: DateTime<Utc>, offset: FixedOffset) -> u64 {
     let tomorrow = local.date().checked_add_days(Days::new(1)).and_then(|date| date.and_hms_opt(0, 0, 0));
     let span = tomorrow.map_or(0, |tomorrow| (tomorrow - local).num_seconds());
     u64::try_from(span).unwrap_or(0).max(60)
+}
+
+/// A menu is as wide as its longest line; `nightkeep-agent status` says the whole.
+const LINE_CHARACTERS_MAX: usize = 72;
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= LINE_CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(LINE_CHARACTERS_MAX - 1).collect();
+    format!("{}…", kept.trim_end())
 }
 
 fn capitalised(text: &str) -> String {

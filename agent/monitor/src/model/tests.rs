@@ -51,6 +51,18 @@ fn status(bucket: Bucket) -> StatusSnapshot {
     }
 }
 
+#[test]
+fn a_long_reason_does_not_make_the_menu_wider_than_the_screen() {
+    let widest = |reason: String| {
+        let status = StatusSnapshot { reason, ..status(Bucket::Error) };
+        let menu = super::face(&Seen::Status(Box::new(status)), None, reader(Language::English)).menu;
+        let texts = menu.into_iter().filter_map(|item| if let Item::Text(text) = item { Some(text) } else { None });
+        texts.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    assert_eq!(widest("ä".repeat(500)), 72);
+    assert_eq!(widest("ä".repeat(72)), 72);
+}
+
 fn running() -> StatusSnapshot {
     let progress = JobProgress {
         job: JobId::from_uuid(Uuid::from_u128(9)),
