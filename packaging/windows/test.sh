@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 packaging/windows/build.sh test --lib --tests -p nightkeep-platform 2>&1 | tee target/windows/platform-tests.log
 packaging/windows/build.sh build -p nightkeep-agent -p nightkeep-monitor
-cargo build --locked -p nightkeep-host
+# As the demo builds it, so that nothing is built twice.
+cargo build --locked --bins -p nightkeep-agent -p nightkeep-host -p nightkeep-harness
 
 export WINEPREFIX=$PWD/target/windows/wine WINEARCH=win64 WINEDEBUG=-all NIGHTKEEP_PASSPHRASE=only-for-this-test
 unset DISPLAY

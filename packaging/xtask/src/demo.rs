@@ -6,6 +6,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::run;
 
+/// Its programs. Whoever needs the agent and the host otherwise builds the same, as other packages together would have other
+/// features, and everything would be built again.
+pub(crate) const BUILD: &[&str] =
+    &["build", "--locked", "--bins", "-p", "nightkeep-agent", "-p", "nightkeep-host", "-p", "nightkeep-harness"];
+
 /// What to show, and for how long.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -19,11 +24,7 @@ pub(crate) struct Options {
 /// Builds what the demo needs, then hands the terminal over to it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = crate::root();
-    let packages = ["nightkeep-agent", "nightkeep-host", "nightkeep-harness"];
-    let mut build = run::cargo();
-    build.args(["build", "--locked", "--bins"]);
-    packages.iter().for_each(|package| _ = build.args(["-p", package]));
-    run::step("build", &mut build)?;
+    run::step("build", run::cargo().args(BUILD))?;
     let bin_dir = root.join("target/debug");
     let mut demo = std::process::Command::new(bin_dir.join("nightkeep-demo"));
     demo.env("NIGHTKEEP_BIN_DIR", &bin_dir).arg(match &options.dir {

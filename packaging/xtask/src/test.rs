@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::{dist, outside, run, workspace};
+use crate::{demo, dist, outside, run, workspace};
 
 /// Crates whose tests start the binaries of others.
 const WHOLE: &[&str] = &["nightkeep-e2e", "nightkeep-harness"];
@@ -21,9 +21,6 @@ const BUILD_WHOLE: &[&str] = &["build", "--locked", "--workspace", "--bins", "--
 
 /// Where the tests against servers of the world outside are.
 const WORLD: &[&str] = &["-p", "nightkeep-e2e", "--test", "cloud"];
-
-/// What the status is tested with.
-const BUILD_AGENT_AND_HOST: &[&str] = &["build", "--locked", "-p", "nightkeep-agent", "-p", "nightkeep-host"];
 
 /// What to test, and arguments handed on.
 #[derive(Debug, clap::Args)]
@@ -69,7 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(Suite::Linux) => linux(),
         Some(Suite::Rmm) => finish_scripts(&mut [script("packaging/rmm/test.sh")]),
         Some(Suite::Dialects) => {
-            run::step("agent and host", run::cargo().args(BUILD_AGENT_AND_HOST))?;
+            run::step("agent and host", run::cargo().args(demo::BUILD))?;
             let mut dialects = script("packaging/rmm/dialects-test.sh");
             dialects.args(["target/debug/nightkeep-agent", "target/debug/nightkeep-host"]);
             finish_scripts(&mut [dialects])
