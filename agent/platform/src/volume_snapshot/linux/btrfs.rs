@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::entry::{self, Entry, PREFIX};
 use super::machine::Access;
 use super::volumes::Mounted;
-use super::{Run, WhyLive, failed};
+use super::{Run, WhyLive, failed, join, names_of};
 use crate::volume_snapshot::program::RunError;
 
 /// The number of every subvolume's own directory.
@@ -96,7 +96,7 @@ impl Filesystem {
     /// The subvolumes that are seen through a mount of this filesystem: the one it shows, and those nested in it as far as no
     /// other mount hides them.
     pub(super) fn places(&self, mounted: &Mounted, all: &[Mounted]) -> Vec<Place> {
-        let root = relative(&mounted.mount.root);
+        let root = names_of(&mounted.mount.root);
         let holder = self.subvolumes.iter().filter(|subvolume| root.starts_with(&subvolume.path));
         let Some(holder) = holder.max_by_key(|subvolume| subvolume.path.components().count()) else {
             return Vec::new();
@@ -125,8 +125,7 @@ impl Filesystem {
                 outcome
             }
         };
-        // A joined empty path would end in a slash.
-        outcome.map(|root| if place.rest.as_os_str().is_empty() { root } else { root.join(&place.rest) })
+        outcome.map(|root| join(root, &place.rest))
     }
 
     fn snapshot(&self, run: &mut Run, id: u64) -> Result<PathBuf, WhyLive> {
@@ -153,11 +152,6 @@ impl Filesystem {
             Err(RunError::NotThere) => Err(failed(&"the programs of btrfs are gone", "install btrfs-progs")),
         }
     }
-}
-
-fn relative(root: &[u8]) -> PathBuf {
-    let root = root.strip_prefix(b"/").unwrap_or(root);
-    OsString::from_vec(root.to_vec()).into()
 }
 
 #[cfg(test)]
